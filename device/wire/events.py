@@ -1,0 +1,181 @@
+"""Drafts and events, and the CloudEvents 1.0 JSON that carries an event.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from device.wire.bodies import BODIES, Body
+from device.wire.errors import WireError
+from device.wire.names import EventId
+
+MAX_EVENT_BYTES = 64 * 1024
+CONTENT_TYPE = "application/cloudevents+json"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Rank(IntEnum):
+    """What goes first when the outbox is full: the lowest."""
+
+    TELEMETRY = 0
+    DETECTION = 1
+    KEEP = 2
+    """Buttons and alarms, and what tells of losses."""
+
+
+RANKS = {"telemetry": Rank.TELEMETRY, "detection": Rank.DETECTION}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Something to report, not yet numbered.
+
+    time_ns: wall clock, since 1970, a label only. mono_ns: monotonic clock of this run.
+    """
+
+    time_ns: int
+    mono_ns: int
+    body: Body
+
+    @property
+    def rank(self) -> Rank:
+        return RANKS.get(self.body.subfolder, Rank.KEEP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A draft that the outbox has numbered: immutable from now on.
+
+    is_durable: it was on disk before anybody heard of it.
+    """
+
+    id: EventId
+    registry: str
+    draft: Draft
+    is_durable: bool = True
+
+    @property
+    def body(self) -> Body:
+        return self.draft.body
+
+    @property
+    def subfolder(self) -> str:
+        return self.draft.body.subfolder
+
+
+class _Numbered(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    run: str
+    seq: Annotated[int, Field(ge=1)]
+    mono_ns: Annotated[int, Field(ge=0)]
+    durable: bool
+
+
+class _Envelope(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    time: str
+    data: dict[str, Any]
+
+
+def encode(event: Event) -> bytes:
+    """CloudEvents JSON, UTF-8.
+
+    Raises:
+        WireError: larger than `MAX_EVENT_BYTES`; the broker would drop the connection for it.
+    """
+    body = event.body
+    subject = body.subject()
+    message: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": str(event.id),
+        "source": f"/{event.registry}/devices/{event.id.device}",
+        "type": body.type_name(),
+        **({} if subject is None else {"subject": subject}),
+        "time": time_text(event.draft.time_ns),
+        "datacontenttype": "application/json",
+        "data": {
+            "run": str(event.id.run),
+            "seq": event.id.seq,
+            "mono_ns": event.draft.mono_ns,
+            "durable": event.is_durable,
+            **body.model_dump(mode="json", exclude_none=True),
+        },
+    }
+    payload = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    if len(payload) > MAX_EVENT_BYTES:
+        raise WireError(f"event of {len(payload)} bytes: want at most {MAX_EVENT_BYTES}")
+    return payload
+
+
+def decode(payload: bytes) -> Event:
+    """Read what `encode` wrote, or a newer writer.
+
+    Raises:
+        WireError: not UTF-8, not JSON, not a CloudEvent of Lookout, or over the size limit.
+    """
+    if len(payload) > MAX_EVENT_BYTES:
+        raise WireError(f"event of {len(payload)} bytes: want at most {MAX_EVENT_BYTES}")
+    try:
+        raw = json.loads(payload)
+        envelope = _Envelope.model_validate(raw)
+        numbered = _Numbered.model_validate(envelope.data)
+        body = _body_model(envelope.type).model_validate_json(json.dumps(envelope.data))
+    except (ValueError, RecursionError) as exc:
+        raise WireError(f"not an event: {_first_mistake(exc)}") from exc
+    event_id = EventId.parse(envelope.id)
+    if (str(event_id.run), event_id.seq) != (numbered.run, numbered.seq):
+        raise WireError(f"event id {envelope.id}: data names run {numbered.run} seq {numbered.seq}")
+    source = envelope.source.split("/")
+    if len(source) != 4 or source[0] or source[2] != "devices" or source[3] != event_id.device:
+        raise WireError(f"source {envelope.source!r}: want /REGISTRY/devices/{event_id.device}")
+    return Event(
+        id=event_id,
+        registry=source[1],
+        draft=Draft(time_ns=time_ns(envelope.time), mono_ns=numbered.mono_ns, body=body),
+        is_durable=numbered.durable,
+    )
+
+
+def time_text(wall_ns: int) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    moment = _EPOCH + timedelta(microseconds=wall_ns // 1000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def time_ns(text: str) -> int:
+    """Nanoseconds since 1970 of an RFC 3339 time. Raises WireError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise WireError(f"time {text!r}: want RFC 3339, such as 2026-11-24T12:00:00Z") from exc
+    if moment.tzinfo is None:
+        raise WireError(f"time {text!r}: want an offset or Z at its end")
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def _body_model(type_name: str) -> type[Body]:
+    for model in BODIES:
+        prefix = f"lookout.{model.subfolder}"
+        if type_name == prefix or type_name.startswith(f"{prefix}."):
+            return model
+    raise WireError(f"type {type_name!r}: no event of this reader")
+
+
+def _first_mistake(exc: Exception) -> str:
+    if isinstance(exc, ValidationError):
+        mistake = exc.errors()[0]
+        return f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"
+    return str(exc) or type(exc).__name__
