@@ -16,7 +16,10 @@ from device.core.images import WHOLE, Rectangle
 from device.core.rules import NS_PER_S, Action, Hours, OutputLimits, Rule
 from device.wire.names import NAME_PATTERN, Topics
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+SECTION_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
+HOURS_PATTERN = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
+
+Name = Annotated[str, Field(pattern=SECTION_NAME_PATTERN)]
 """Of a region, output, button or rule: small letters, digits, - and _; a letter first."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -25,7 +28,7 @@ SecondsOrZero = Annotated[float, Field(ge=0, le=1e8)]
 Score = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SizeBytes = Annotated[int, Field(ge=1_000_000, le=10**15)]
-HoursText = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
+HoursText = Annotated[str, Field(pattern=HOURS_PATTERN)]
 LaxPath = Annotated[Path, Field(strict=False)]
 Box = Annotated[tuple[Share, Share, Share, Share], Field(strict=False)]
 """[top, left, bottom, right] as shares of the frame's height and width."""

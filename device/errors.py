@@ -58,7 +58,7 @@ class TransientError(LookoutError):
     exit_code = ExitCode.TRY_AGAIN
 
 
-class SourceEnded(LookoutError):
+class SourceEndedError(LookoutError):
     """A clip came to its end and was not to be repeated; there is nothing to try again."""
 
     exit_code = ExitCode.FAILED

@@ -55,7 +55,7 @@ class Camera(Protocol):
 
         Raises:
             TransientError: the source failed; the caller closes it, waits and opens it again.
-            SourceEnded: a clip came to its end and was not to be repeated.
+            SourceEndedError: a clip came to its end and was not to be repeated.
         """
         ...
 

@@ -11,8 +11,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from device.config import Config
+from device.config import HOURS_PATTERN, SECTION_NAME_PATTERN, Config
 from device.errors import ConfigError
+from device.wire.names import NAME_PATTERN
 
 _HEADER = re.compile(r"^\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"""^\s*([A-Za-z0-9_\-."' ]+?)\s*=""")
@@ -119,10 +120,10 @@ def cross_check(config: Config, lines: KeyLines) -> list[Mistake]:
         if rule.output not in config.outputs:
             hint = _one_of(rule.output, list(config.outputs), "outputs")
             add(("rules", name, "output"), f'no output "{rule.output}"; {hint}')
-        for region in rule.regions:
-            if region not in config.all_regions:
-                hint = _one_of(region, list(config.all_regions), "regions")
-                add(("rules", name, "regions"), f'no region "{region}"; {hint}')
+        for place in rule.regions:
+            if place not in config.all_regions:
+                hint = _one_of(place, list(config.all_regions), "regions")
+                add(("rules", name, "regions"), f'no region "{place}"; {hint}')
     users: dict[int, str] = {}
     for section, table in (("outputs", config.outputs), ("buttons", config.buttons)):
         for name, user in table.items():
@@ -193,7 +194,7 @@ def _message(error: ErrorDetails, location: Location) -> str:
             allowed = [each.strip("'") for each in _listed(str(context["expected"]))]
             return f"got {_shown(found)}; {_one_of(str(found), allowed, 'allowed')}"
         case "string_pattern_mismatch":
-            return f"got {_shown(found)}; want text like {_WANTED.get(context['pattern'], context['pattern'])}"
+            return f"got {_shown(found)}; want text like {_WANTED[context['pattern']]}"
         case "value_error":
             return str(context["error"])
         case _:
@@ -202,9 +203,9 @@ def _message(error: ErrorDetails, location: Location) -> str:
 
 
 _WANTED = {
-    r"^[a-z][a-z0-9_-]{0,31}$": '"front-door": small letters, digits, - and _, a letter first',
-    r"^[A-Za-z][A-Za-z0-9_-]{0,63}$": '"garden": letters, digits, - and _, a letter first',
-    r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": '"22:00-06:00"',
+    SECTION_NAME_PATTERN: '"front-door": small letters, digits, - and _, a letter first',
+    NAME_PATTERN: '"garden": letters, digits, - and _, a letter first',
+    HOURS_PATTERN: '"22:00-06:00"',
 }
 
 
