@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import testdata_folder
+from tests.tools import find_testdata
 
 
 @pytest.fixture(scope="session")
 def testdata() -> Path:
     """Real models and pictures; the test is skipped with a reason where they are absent."""
-    return testdata_folder()
+    return find_testdata()

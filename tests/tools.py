@@ -26,8 +26,8 @@ def require_tool(name: str) -> str:
     return found if found is not None else absent(f"the program {name}")
 
 
-def testdata_folder() -> Path:
-    """The folder of real models and pictures beside the repository, or what the environment names."""
+def find_testdata() -> Path:
+    """The folder of real models and pictures beside the repository, or the named one."""
     named = os.environ.get("LOOKOUT_TESTDATA")
     folder = Path(named) if named else REPOSITORY.parent / "shared" / "testdata"
     return folder if folder.is_dir() else absent("the test data (LOOKOUT_TESTDATA)")
