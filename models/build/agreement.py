@@ -68,14 +68,14 @@ class Network:
         if self._output["dtype"] == np.float32:
             return np.asarray(raw, np.float32)
         scale, zero_point = self._output["quantization"]
-        return ((raw.astype(np.float32) - zero_point) * scale).astype(np.float32)
+        return np.asarray((raw.astype(np.float32) - zero_point) * scale, np.float32)
 
     def _quantize(self, values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         if self._input["dtype"] == np.float32:
             return values
         scale, zero_point = self._input["quantization"]
-        rows = np.round(values / scale) + zero_point
-        return np.clip(rows, -128, 127).astype(np.int8)
+        steps = np.round(values / scale) + zero_point
+        return np.asarray(np.clip(steps, -128, 127), np.int8)
 
 
 def groups_of(head: str, labels: Sequence[str]) -> list[Group]:

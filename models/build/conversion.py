@@ -1,7 +1,6 @@
 """Keras to TFLite: float32 for comparison, int8 for the box."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +9,12 @@ import tensorflow as tf
 from models.build.views import View, normalize
 
 
-def convert_to_float(model: Any) -> bytes:
+def convert_to_float(model: tf.keras.Model) -> bytes:
     """Return the network as a float32 TFLite file."""
     return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
-def quantize(model: Any, views: Sequence[View]) -> bytes:
+def quantize(model: tf.keras.Model, views: Sequence[View]) -> bytes:
     """Return the network as an int8 TFLite file, inputs and outputs int8 too.
 
     TensorFlow's converter calibrates with the true least and greatest value that the views
@@ -34,5 +33,5 @@ def quantize(model: Any, views: Sequence[View]) -> bytes:
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
     # tflite-runtime 2.14 knows no per-channel FULLY_CONNECTED: it refuses the file.
-    converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     return bytes(converter.convert())

@@ -7,6 +7,7 @@ blocks without squeeze-and-excitation, ReLU6 everywhere, so that it quantizes we
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from models.build.weights import Weights, WeightsError
@@ -44,8 +45,14 @@ class _Builder:
         self._unused = set(weights)
 
     def convolution(
-        self, x: Any, name: str, batch_norm: str, *, stride: int = 1, is_depthwise: bool = False
-    ) -> Any:
+        self,
+        x: tf.Tensor,
+        name: str,
+        batch_norm: str,
+        *,
+        stride: int = 1,
+        is_depthwise: bool = False,
+    ) -> tf.Tensor:
         """A convolution with its batch normalization folded into kernel and bias, no activation."""
         kernel = self._take(f"{name}.weight")  # [out, in / groups, height, width]
         gamma, beta, mean, variance = (
@@ -67,7 +74,7 @@ class _Builder:
         layer.set_weights([folded, beta - mean * scale])
         return y
 
-    def block(self, x: Any, name: str, stage: _Stage, stride: int) -> Any:
+    def block(self, x: tf.Tensor, name: str, stage: _Stage, stride: int) -> tf.Tensor:
         """An inverted residual block: expand, depthwise, project; no activation at the end."""
         y = x
         if stage.expansion > 1:
@@ -79,7 +86,7 @@ class _Builder:
         y = layers.ReLU(6.0)(y)
         return self.convolution(y, f"{name}._project_conv", f"{name}._bn2")
 
-    def dense(self, x: Any, name: str) -> Any:
+    def dense(self, x: tf.Tensor, name: str) -> tf.Tensor:
         layer = layers.Dense(LABEL_COUNT, name=name.strip("_"))
         y = layer(x)
         layer.set_weights([self._take(f"{name}.weight").T, self._take(f"{name}.bias")])
@@ -89,14 +96,14 @@ class _Builder:
         if self._unused:
             raise WeightsError(f"want no weights left over, got {sorted(self._unused)}")
 
-    def _take(self, name: str) -> Any:
+    def _take(self, name: str) -> npt.NDArray[Any]:
         if name not in self._unused:
             raise WeightsError(f"want the weights {name}, which are missing or used twice")
         self._unused.remove(name)
         return self._weights[name]
 
 
-def build_lite0(weights: Weights) -> Any:
+def build_lite0(weights: Weights) -> tf.keras.Model:
     """Return the classifier: float32 [1, 224, 224, 3] of (pixel - 127) / 128, RGB, to softmax
     [1, 1000].
 

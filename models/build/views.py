@@ -122,15 +122,14 @@ def _random_part(
     for _ in range(10):
         area_px = width_px * height_px * random.uniform(smallest_share, 1.0)
         aspect = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
-        part_width_px, part_height_px = round((area_px * aspect) ** 0.5), round(
-            (area_px / aspect) ** 0.5
+        part_width_px, part_height_px = (
+            round((area_px * aspect) ** 0.5),
+            round((area_px / aspect) ** 0.5),
         )
         if part_width_px <= width_px and part_height_px <= height_px:
             left_px = int(random.integers(0, width_px - part_width_px + 1))
             top_px = int(random.integers(0, height_px - part_height_px + 1))
-            part = picture.crop(
-                (left_px, top_px, left_px + part_width_px, top_px + part_height_px)
-            )
+            part = picture.crop((left_px, top_px, left_px + part_width_px, top_px + part_height_px))
             break
     if random.random() < 0.5:
         return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

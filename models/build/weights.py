@@ -49,7 +49,7 @@ def _rebuild_tensor(
 class _TensorUnpickler(pickle.Unpickler):
     """Unpickles dictionaries of tensors; every other name in the file is an error."""
 
-    def find_class(self, module_name: str, global_name: str) -> Any:
+    def find_class(self, module_name: str, global_name: str) -> type | Callable[..., _View]:
         allowed: dict[tuple[str, str], type | Callable[..., _View]] = {
             ("collections", "OrderedDict"): collections.OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
@@ -60,7 +60,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return allowed[module_name, global_name]
         raise WeightsError(f"want tensors only, got the name {module_name}.{global_name}")
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: tuple[str, type[np.generic], str, str, int]) -> _Storage:
         kind, scalar_type, key, *_rest = pid
         if kind != "storage":
             raise WeightsError(f"want a storage, got {kind!r}")
