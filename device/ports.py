@@ -355,6 +355,17 @@ class Album(Protocol):
     def close(self) -> None: ...
 
 
+# --- the machine --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How the machine is. None: it does not say."""
+
+    temperature_c: float | None
+    disk_free_bytes: int | None
+
+
 # --- between loop and desk --------------------------------------------------------------------
 
 

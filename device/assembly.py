@@ -1,0 +1,229 @@
+"""The only file that names adapters; each is imported inside the branch that chose it, so that a
+laptop runs without the Pi's libraries."""
+
+import logging
+import os
+import random
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from device.clocks import SystemClock
+from device.config import CameraConfig, Config
+from device.core.bundle import Bundle
+from device.errors import ModelError
+from device.ports import (
+    Album,
+    BundleStore,
+    Camera,
+    Classifier,
+    Clock,
+    Outbox,
+    Pins,
+    PressCallback,
+    Runtime,
+    Uplink,
+)
+from device.wire.control import ControlRequest
+
+log = logging.getLogger(__name__)
+
+DISTRIBUTION = "lookout-appliance"
+
+
+def lookout_version() -> str:
+    """Of the installed distribution."""
+    return version(DISTRIBUTION)
+
+
+def system_clock() -> Clock:
+    return SystemClock()
+
+
+def jitter() -> float:
+    """Random, 0 to 1; spreads retries, guards nothing."""
+    return random.random()  # noqa: S311 - no secret depends on it
+
+
+def open_runtime(name: str = "auto") -> Runtime:
+    """The TFLite runtime called `name`; `auto`: ai-edge-litert where it is installed, else
+    tflite-runtime, unless the environment's LOOKOUT_RUNTIME names one.
+
+    Raises:
+        ModelError: it is not installed.
+    """
+    wanted = os.environ.get("LOOKOUT_RUNTIME", "auto") if name == "auto" else name
+    missing = []
+    if wanted in ("auto", "ai-edge-litert"):
+        try:
+            from device.inference.litert_runtime import LitertRuntime
+
+            return LitertRuntime()
+        except ImportError as exc:
+            missing.append(f"ai-edge-litert ({exc})")
+    if wanted in ("auto", "tflite-runtime"):
+        try:
+            from device.inference.legacy_runtime import LegacyRuntime
+
+            return LegacyRuntime()
+        except ImportError as exc:
+            missing.append(f"tflite-runtime ({exc})")
+    if not missing:
+        raise ModelError(f'runtime "{wanted}": want auto, ai-edge-litert or tflite-runtime')
+    raise ModelError(
+        f"no TFLite runtime: {'; '.join(missing)}; install one with "
+        "`pip install ai-edge-litert`, or `pip install 'lookout-appliance[tflite]'` on Python 3.11"
+    )
+
+
+def open_bundles(state_dir: Path | None) -> BundleStore:
+    """Bundles of the box, if a state folder is given, and the embedded ones."""
+    from device.bundles.store import FolderStore
+
+    return FolderStore(None if state_dir is None else state_dir / "bundles")
+
+
+def open_classifier(bundle: Bundle, runtime: Runtime, threads: int) -> Classifier:
+    """The bundle's `cpu` variant, ready to run; the log says what runs it.
+
+    Raises:
+        ModelError: the model does not fit its bundle.
+    """
+    from device.inference.tflite_classifier import TfliteClassifier
+
+    network = runtime.load(Path(bundle.folder) / bundle.variants["cpu"], threads)
+    log.info(
+        "model ready bundle=%s@%s runtime=%s version=%s accelerator=cpu threads=%d nodes=%d "
+        "delegated_nodes=%d",
+        bundle.name,
+        bundle.version,
+        runtime.name,
+        runtime.version,
+        threads,
+        network.nodes,
+        network.delegated_nodes,
+    )
+    return TfliteClassifier(bundle, network)
+
+
+def list_cameras() -> list[Any]:
+    """What `lookout camera list` shows."""
+    from device.camera.listing import list_cameras as found
+
+    return list(found())
+
+
+def open_camera(
+    config: CameraConfig, clock: Clock, model_size: tuple[int, int] | None
+) -> Camera:
+    """model_size: (height, width) of a second stream, where the source makes one free of charge.
+
+    Raises:
+        TransientError: the source is not there, or not yet.
+    """
+    match config.source:
+        case "pictures":
+            from device.camera.picture_folder import PictureFolder
+
+            return PictureFolder(config, clock)
+        case "video":
+            from device.camera.video_file import VideoFile
+
+            return VideoFile(config, clock)
+        case "rtsp":
+            from device.camera.rtsp import RtspCamera
+
+            return RtspCamera(config, clock)
+        case "usb":
+            from device.camera.usb_camera import UsbCamera
+
+            return UsbCamera(config, clock)
+        case "picamera2":
+            from device.camera.pi_camera import PiCamera
+
+            return PiCamera(config, clock, model_size)
+
+
+def open_pins(config: Config, on_press: PressCallback) -> Pins:
+    """Outputs at their safe level, buttons listened to.
+
+    Raises:
+        TransientError, ConfigError: a pin is taken, or not to be had.
+    """
+    driver = config.gpio.driver
+    if driver == "file" and config.gpio.folder is not None:
+        from device.gpio.file_pins import FilePins
+
+        return FilePins(config.outputs, config.buttons, on_press, config.gpio.folder)
+    from device.gpio.gpiozero_pins import (
+        GpiozeroPins,
+        machine_has_pins,
+        mock_factory,
+        real_factory,
+    )
+
+    if driver == "gpiozero" or (driver == "auto" and machine_has_pins()):
+        factory = real_factory()
+    else:
+        factory = mock_factory()
+    pins = GpiozeroPins(config.outputs, config.buttons, on_press, factory)
+    log.info("pins ready driver=%s", pins.description)
+    return pins
+
+
+def open_outbox(config: Config) -> Outbox:
+    """Raises TransientError when the disk refuses."""
+    from device.messaging.sqlite_outbox import SqliteOutbox
+
+    return SqliteOutbox(
+        config.device.state_dir / "outbox.db",
+        config.device.name,
+        config.device.registry,
+        config.outbox.max_bytes,
+    )
+
+
+def open_uplink(config: Config, clock: Clock) -> Uplink:
+    from device.messaging.paho_uplink import PahoUplink
+
+    return PahoUplink(config.mqtt, config.topics, clock, jitter)
+
+
+def open_album(config: Config) -> Album:
+    from device.album.sqlite_album import SqliteAlbum
+
+    return SqliteAlbum(
+        config.device.state_dir / "album",
+        config.album.max_bytes,
+        config.album.long_side_px,
+        config.album.pictures,
+    )
+
+
+Answer = Callable[[ControlRequest, Any], Any]
+
+
+def open_control(path: Path, answer: Answer) -> Any:  # noqa: ANN401 - see ControlServer
+    from device.control.server import ControlServer
+
+    return ControlServer(path, answer)
+
+
+def ask_box(
+    path: Path, command: str, arguments: Mapping[str, Any] | None = None, timeout_s: float = 15.0
+) -> dict[str, Any]:
+    """One question to the running box; raises its errors, NotRunningError when none answers."""
+    from device.control.client import ask
+
+    return ask(path, command, dict(arguments or {}), timeout_s)
+
+
+def stream_box(
+    path: Path, command: str, arguments: Mapping[str, Any] | None = None
+) -> Any:  # noqa: ANN401 - an iterator of JSON objects
+    from device.control.client import stream
+
+    return stream(path, command, dict(arguments or {}))
+
+

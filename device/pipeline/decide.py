@@ -1,0 +1,282 @@
+"""The loop: frames to decisions, decisions to outputs and drafts, requests between frames."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+from typing import Literal, TypeAlias
+
+from device.core.detection import Change, Transition
+from device.core.images import Frame
+from device.core.rules import Moment, OutputLimits, Rule, RulesState, all_safe, decide
+from device.pipeline.capture import Capture, Slot
+from device.pipeline.look import Region, Sight
+from device.pipeline.telling import detection, near_miss, output_record, region_sight
+from device.ports import Clock, Keepsake, Page, Pins, Press, Snapshot
+from device.wire.bodies import Body, Button, RegionSight
+from device.wire.events import Draft
+
+log = logging.getLogger(__name__)
+
+TURN_S = 0.1
+"""The loop turns this often even without a frame, so that a timed output ends on time."""
+REQUESTS_AT_MOST = 32
+
+RequestKind: TypeAlias = Literal["look", "pause", "resume"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a request. frame: the one that was looked at."""
+
+    result: Literal["looked", "paused", "resumed", "no_picture"]
+    sights: Sequence[RegionSight] = ()
+    frame: Frame | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something that the loop is asked between two frames. reply: may only enqueue."""
+
+    kind: RequestKind
+    reply: Callable[[Answer], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ButtonPress:
+    """A button of the box was used."""
+
+    button: str
+    press: Press
+
+
+Report: TypeAlias = Callable[[Draft, Keepsake | None], bool]
+"""`Delivery.report`: never blocks; False when there was no room."""
+
+
+class Loop:
+    """Owns the interpreters, the detection state and the outputs; its thread is their only one."""
+
+    def __init__(
+        self,
+        *,
+        regions: Sequence[Region],
+        rules: Sequence[Rule],
+        limits: Mapping[str, OutputLimits],
+        slot: Slot,
+        capture: Capture,
+        pins: Pins,
+        report: Report,
+        keep: Callable[[Page], None],
+        clock: Clock,
+        stale_s: float,
+    ) -> None:
+        """report, keep: take what is to be told and what is to be kept; neither blocks."""
+        self._regions = regions
+        self._rules = rules
+        self._limits = limits
+        self._slot = slot
+        self._capture = capture
+        self._pins = pins
+        self._report = report
+        self._keep = keep
+        self._clock = clock
+        self._stale_ns = round(stale_s * 1e9)
+        self._rules_state = all_safe(RulesState(), limits, "start")
+        self._requests: Queue[Request | ButtonPress] = Queue(REQUESTS_AT_MOST)
+        self._frame: Frame | None = None
+        self._frame_ns = clock.monotonic_ns()
+        self._is_blind = True
+        self._records = 0
+        self._looks = 0
+        self._dismissed = 0
+        self._inference_ns = 0
+        self.snapshot = Snapshot(outputs={name: each.safe_level for name, each in limits.items()})
+
+    # --- any thread ---------------------------------------------------------------------------
+
+    def ask(self, request: Request | ButtonPress) -> bool:
+        """Queue a request; False when too many wait."""
+        try:
+            self._requests.put_nowait(request)
+        except Full:
+            log.warning("request refused, too many wait waiting=%d", REQUESTS_AT_MOST)
+            return False
+        self._slot.wake()
+        return True
+
+    # --- the loop's thread --------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """One frame, or `TURN_S` without one."""
+        frame = self._slot.take(TURN_S)
+        now_ns = self._clock.monotonic_ns()
+        if frame is not None and not self._capture.is_paused:
+            self._frame, self._frame_ns, self._is_blind = frame, now_ns, False
+            for region in self._regions:
+                self._look(region, frame, now_ns)
+        elif not self._is_blind and self._has_gone_blind(now_ns):
+            self._go_blind(now_ns)
+        self._drive(now_ns)
+        self._answer()
+        self._refresh()
+
+    def close(self) -> None:
+        """Every output to its safe level; part of the loop's end."""
+        self._apply(all_safe(self._rules_state, self._limits, "stopped"))
+
+    def _look(self, region: Region, frame: Frame, now_ns: int) -> None:
+        verdict = region.judge(frame, now_ns)
+        if verdict is not None and not verdict.is_open:
+            self._dismissed += 1
+            return
+        sight = region.look(frame, now_ns, verdict)
+        self._looks += 1
+        self._inference_ns += sight.inference_ns
+        for name, transition in sight.transitions.items():
+            self._tell(region, name, transition, sight, frame)
+
+    def _tell(
+        self,
+        region: Region,
+        name: str,
+        transition: Transition,
+        sight: Sight | None,
+        frame: Frame | None,
+    ) -> None:
+        bundle = region.classifier.bundle
+        keepsake = (
+            None if frame is None else Keepsake(frame.main, region.plan.name, region.plan.box)
+        )
+        if transition.change is Change.NEAR_MISS:
+            if sight is not None:
+                record = near_miss(
+                    region.plan,
+                    name,
+                    transition,
+                    sight,
+                    bundle,
+                    self._clock.wall_ns(),
+                    self._record_id("near"),
+                )
+                self._keep(Page(record, keepsake))
+            return
+        body = detection(region.plan, name, transition, sight, self._rules, bundle)
+        self._report(self._draft(body), keepsake)
+
+    def _has_gone_blind(self, now_ns: int) -> bool:
+        if self._capture.state in ("paused", "ended", "failed"):
+            return True
+        return now_ns - self._frame_ns >= self._stale_ns
+
+    def _go_blind(self, now_ns: int) -> None:
+        self._is_blind, self._frame = True, None
+        for region in self._regions:
+            for name, transition in region.go_blind(now_ns).items():
+                self._tell(region, name, transition, None, None)
+
+    def _drive(self, now_ns: int) -> None:
+        if self._is_blind:
+            self._apply(all_safe(self._rules_state, self._limits, "blind"))
+            return
+        presences = [each for region in self._regions for each in region.presences()]
+        moment = Moment(now_ns=now_ns, minute_of_day=self._clock.minute_of_day())
+        self._apply(decide(self._rules_state, self._rules, self._limits, presences, moment))
+
+    def _apply(self, state: RulesState) -> None:
+        for name, output in state.outputs.items():
+            before = self._rules_state.outputs[name]
+            if output.level == before.level:
+                continue
+            self._pins.write(name, output.level)
+            reason = output.reason if output.reason != "no rule" else f"{before.reason} let go"
+            self._keep(
+                Page(
+                    output_record(
+                        name,
+                        output.level,
+                        reason,
+                        self._clock.wall_ns(),
+                        self._record_id("output"),
+                    )
+                )
+            )
+        self._rules_state = state
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                request = self._requests.get_nowait()
+            except Empty:
+                return
+            if isinstance(request, ButtonPress):
+                self._answer_button(request)
+            else:
+                request.reply(self._do(request.kind))
+
+    def _answer_button(self, press: ButtonPress) -> None:
+        if press.press == "short":
+            kind: RequestKind = "look"
+        else:
+            kind = "resume" if self._capture.is_paused else "pause"
+        answer = self._do(kind)
+        body = Button(
+            button=press.button,
+            press=press.press,
+            result=answer.result,
+            sights=list(answer.sights),
+        )
+        keepsake = None
+        if answer.frame is not None:
+            region = self._regions[0]
+            keepsake = Keepsake(answer.frame.main, region.plan.name, region.plan.box)
+        self._report(self._draft(body), keepsake)
+
+    def _do(self, kind: RequestKind) -> Answer:
+        if kind == "pause":
+            self._capture.pause()
+            self._slot.clear()
+            if not self._is_blind:
+                now_ns = self._clock.monotonic_ns()
+                self._go_blind(now_ns)
+                self._drive(now_ns)
+            return Answer("paused")
+        if kind == "resume":
+            self._capture.resume()
+            return Answer("resumed")
+        frame = self._frame
+        if frame is None:
+            return Answer("no_picture")
+        sights = []
+        for region in self._regions:
+            _, by_target = region.peek(frame)
+            sights.append(region_sight(region.plan.name, by_target, region.present))
+        return Answer("looked", tuple(sights), frame)
+
+    def _draft(self, body: Body) -> Draft:
+        return Draft(time_ns=self._clock.wall_ns(), mono_ns=self._clock.monotonic_ns(), body=body)
+
+    def _record_id(self, kind: str) -> str:
+        """Of what never leaves the box: unique over runs by the wall clock and a counter."""
+        self._records += 1
+        return f"{kind}-{self._clock.wall_ns() // 1_000_000:x}-{self._records}"
+
+    def _refresh(self) -> None:
+        self.snapshot = Snapshot(
+            camera="paused" if self._capture.is_paused else self._capture.state,
+            is_paused=self._capture.is_paused,
+            frames=self._slot.given,
+            frames_replaced=self._slot.replaced,
+            looks=self._looks,
+            dismissed=self._dismissed,
+            inference_ms=self._inference_ns / self._looks / 1e6 if self._looks else None,
+            scores={
+                region.plan.name: tuple(
+                    sorted(region.last.scores.items(), key=lambda each: -each[1])
+                )
+                for region in self._regions
+                if region.last is not None
+            },
+            present={region.plan.name: region.present for region in self._regions},
+            outputs={name: output.level for name, output in self._rules_state.outputs.items()},
+        )

@@ -1,0 +1,165 @@
+"""What the box says of itself: `state` on every change that matters, telemetry every so often,
+and an anchor when the clock was set."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from device.pipeline.capture import Capture
+from device.pipeline.decide import Loop
+from device.pipeline.deliver import Delivery
+from device.pipeline.journal import Journal
+from device.pipeline.telling import region_sight
+from device.ports import Clock, Vitals
+from device.wire.bodies import Body, ClockAnchor, Telemetry
+from device.wire.events import Draft, time_text
+from device.wire.state import (
+    Backend,
+    BundleState,
+    Degraded,
+    Losses,
+    SettingsState,
+    State,
+    encode_part,
+)
+
+CLOCK_STEP_NS = 2_000_000_000
+"""The two clocks always drift apart a little; more than this at once is a hand, or NTP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What does not change while the box runs."""
+
+    version: str
+    backend: Backend
+    bundles: Sequence[BundleState]
+    settings: SettingsState
+
+
+class Reporting:
+    """Owned by the main thread, which calls `tick` about once a second."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        loop: Loop,
+        capture: Capture,
+        delivery: Delivery,
+        journal: Journal,
+        clock: Clock,
+        read_vitals: Callable[[], Vitals],
+        state_s: float,
+        telemetry_s: float,
+    ) -> None:
+        """state_s, telemetry_s: how often each is repeated."""
+        self._identity = identity
+        self._loop = loop
+        self._capture = capture
+        self._delivery = delivery
+        self._journal = journal
+        self._clock = clock
+        self._read_vitals = read_vitals
+        self._state_ns = round(state_s * 1e9)
+        self._telemetry_ns = round(telemetry_s * 1e9)
+        self._started_ns = clock.monotonic_ns()
+        self._started = time_text(clock.wall_ns())
+        self._told: object = None
+        self._told_ns = 0
+        self._telemetry_told_ns = self._started_ns
+        self._clock_offset_ns = clock.wall_ns() - self._started_ns
+        self._since: dict[str, tuple[str, str]] = {}
+
+    def tick(self) -> None:
+        """Tell what is due."""
+        now_ns = self._clock.monotonic_ns()
+        self._watch_clock(now_ns)
+        state = self.state()
+        # What moves with every event is no reason to tell: it is repeated every `state_s`.
+        matters = state.model_copy(update={"time": "", "last_seq": 0, "waiting": 0, "sights": []})
+        present = [(sight.region, sight.present) for sight in state.sights]
+        if (matters, present) != self._told or now_ns - self._told_ns >= self._state_ns:
+            self._told, self._told_ns = (matters, present), now_ns
+            self._delivery.set_state(encode_part(state))
+        if now_ns - self._telemetry_told_ns >= self._telemetry_ns:
+            self._telemetry_told_ns = now_ns
+            self._report(self._telemetry(now_ns))
+
+    def state(self) -> State:
+        """The box as it is now. Any thread."""
+        snapshot = self._loop.snapshot
+        delivery = self._delivery.status()
+        return State(
+            time=time_text(self._clock.wall_ns()),
+            run=str(delivery.run) if delivery.run is not None else "",
+            last_seq=delivery.last_seq,
+            waiting=delivery.waiting,
+            version=self._identity.version,
+            started=self._started,
+            is_paused=snapshot.is_paused,
+            camera=snapshot.camera,
+            backend=self._identity.backend,
+            bundles=list(self._identity.bundles),
+            settings=self._identity.settings,
+            sights=[
+                region_sight(region, dict(snapshot.scores.get(region, ())), present)
+                for region, present in snapshot.present.items()
+            ],
+            outputs=dict(snapshot.outputs),
+            degraded=self._degraded(),
+            losses=Losses(
+                frames_replaced=0,
+                events_expelled=delivery.expelled,
+                events_oversize=delivery.oversize,
+                events_not_durable=delivery.not_durable,
+                pictures_dropped=self._journal.dropped,
+            ),
+        )
+
+    def _degraded(self) -> list[Degraded]:
+        delivery = self._delivery.status()
+        problems = {
+            "camera": self._capture.problem,
+            "disk": delivery.disk_problem,
+            "album": self._journal.problem,
+        }
+        since = {}
+        for part, problem in problems.items():
+            if problem is not None:
+                known = self._since.get(part)
+                start = known[0] if known is not None else time_text(self._clock.wall_ns())
+                since[part] = (start, problem)
+        self._since = since
+        return [
+            Degraded(part=part, since=start, reason=reason)
+            for part, (start, reason) in since.items()
+        ]
+
+    def _telemetry(self, now_ns: int) -> Telemetry:
+        snapshot = self._loop.snapshot
+        delivery = self._delivery.status()
+        vitals = self._read_vitals()
+        return Telemetry(
+            uptime_s=(now_ns - self._started_ns) / 1e9,
+            frames=snapshot.frames,
+            frames_replaced=snapshot.frames_replaced,
+            looks=snapshot.looks,
+            dismissed=snapshot.dismissed,
+            inference_ms=None if snapshot.inference_ms is None else round(snapshot.inference_ms, 2),
+            waiting=delivery.waiting,
+            outbox_bytes=delivery.size_bytes,
+            disk_free_bytes=vitals.disk_free_bytes,
+            temperature_c=vitals.temperature_c,
+        )
+
+    def _watch_clock(self, now_ns: int) -> None:
+        offset_ns = self._clock.wall_ns() - now_ns
+        step_ns = offset_ns - self._clock_offset_ns
+        self._clock_offset_ns = offset_ns
+        if abs(step_ns) >= CLOCK_STEP_NS:
+            self._report(ClockAnchor(step_s=round(step_ns / 1e9, 3)))
+
+    def _report(self, body: Body) -> None:
+        self._delivery.report(
+            Draft(time_ns=self._clock.wall_ns(), mono_ns=self._clock.monotonic_ns(), body=body)
+        )

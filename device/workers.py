@@ -1,0 +1,125 @@
+"""Threads, their heartbeats, their end: main supervises, named workers turn."""
+
+import logging
+import signal
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Event, Thread
+
+from device.core.delivery import backoff_s
+from device.ports import Clock
+
+log = logging.getLogger(__name__)
+
+STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+DEATHS_AT_MOST = 5
+DEATHS_WITHIN_NS = 60 * 1_000_000_000
+
+
+class Worker(Thread):
+    """A thread that proves progress; what a turn raises is logged, and the turn taken again.
+
+    After `DEATHS_AT_MOST` deaths within a minute it gives up: `error` says why, and main ends
+    the process, because a part that keeps dying is not mended by another try.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        turn: Callable[[], None],
+        stop: Event,
+        clock: Clock,
+        deadline_s: float | None,
+        jitter: Callable[[], float],
+    ) -> None:
+        """deadline_s: a turn that takes longer is late; None: it may take as long as it likes.
+        jitter: random, 0 to 1."""
+        super().__init__(name=name, daemon=True)
+        self._turn = turn
+        self._stop_event = stop  # Thread already owns `_stop`
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self._jitter = jitter
+        self._last_turn_ns = clock.monotonic_ns()
+        self._deaths_ns: deque[int] = deque(maxlen=DEATHS_AT_MOST)
+        self.deaths = 0
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        while not self._stop_event.is_set():
+            try:
+                self._turn()
+            except Exception as exc:  # noqa: BLE001 - a thread's top
+                if not self._survives(exc):
+                    return
+            self._last_turn_ns = self._clock.monotonic_ns()
+
+    def _survives(self, exc: Exception) -> bool:
+        now_ns = self._clock.monotonic_ns()
+        self.deaths += 1
+        self._deaths_ns.append(now_ns)
+        recent = sum(now_ns - each < DEATHS_WITHIN_NS for each in self._deaths_ns)
+        if recent >= DEATHS_AT_MOST:
+            log.critical("worker gives up name=%s deaths=%d", self.name, self.deaths, exc_info=exc)
+            self.error = exc
+            return False
+        wait_s = backoff_s(recent, self._jitter(), least_s=0.1, most_s=5.0)
+        log.error("worker died, starts again name=%s in_s=%.1f", self.name, wait_s, exc_info=exc)
+        self._stop_event.wait(wait_s)
+        return True
+
+    def late_s(self) -> float:
+        """How long past its deadline the running turn is; 0.0 when it is not."""
+        if self._deadline_s is None:
+            return 0.0
+        turn_s = (self._clock.monotonic_ns() - self._last_turn_ns) / 1e9
+        return max(turn_s - self._deadline_s, 0.0)
+
+
+def block_stop_signals() -> None:
+    """To be called before the first thread starts, so that only `supervise` hears of them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def next_stop_signal(timeout_s: float) -> int | None:
+    """Wait for SIGINT or SIGTERM (both blocked); the signal's number, None when none came."""
+    found = signal.sigtimedwait(STOP_SIGNALS, timeout_s)
+    return None if found is None else found.si_signo
+
+
+def supervise(
+    workers: Sequence[Worker],
+    stop: Event,
+    tick: Callable[[], None],
+    wait_for_stop: Callable[[float], int | None] = next_stop_signal,
+) -> bool:
+    """Start the workers and return when somebody asks to stop, or a worker died or hangs.
+
+    tick: called about once a second. Returns whether the end was asked for. `stop` is set; the
+    caller joins (`join_all`) and closes.
+    """
+    for worker in workers:
+        worker.start()
+    try:
+        while True:
+            if wait_for_stop(1.0) is not None or stop.is_set():
+                return True
+            tick()
+            for worker in workers:
+                if worker.error is not None:
+                    return False
+                if (late_s := worker.late_s()) > 0:
+                    log.critical("worker hangs name=%s late_s=%.1f", worker.name, late_s)
+                    return False
+    finally:
+        stop.set()
+
+
+def join_all(workers: Sequence[Worker], timeout_s: float) -> list[str]:
+    """Wait for all to end, `timeout_s` in all at most; the names of those that did not."""
+    waiter = Event()
+    left = round(timeout_s / 0.02)
+    while left > 0 and any(worker.is_alive() for worker in workers):
+        waiter.wait(0.02)
+        left -= 1
+    return [worker.name for worker in workers if worker.is_alive()]
