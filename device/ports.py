@@ -4,7 +4,7 @@ An adapter matches a port by its shape and inherits nothing. All calls come from
 that owns the adapter unless a port says otherwise.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from device.core.bundle import Bundle, Variant
 from device.core.images import Frame, Image, Rectangle
 from device.core.scores import Scores
-from device.wire.control import Record
+from device.wire.control import ControlEnd, ControlItem, ControlRequest, Record
 from device.wire.events import Draft, Event
 from device.wire.names import RunId
 
@@ -182,11 +182,17 @@ class Pins(Protocol):
         ...
 
     def write(self, output: str, level: bool) -> None:
-        """Logical level: `active_high` is the adapter's business. Returns at once."""
+        """Logical level: `active_high` is the adapter's business. Returns at once; after `close`
+        it does nothing, so a thread that hung cannot switch anything when it wakes.
+
+        Raises:
+            TransientError: the pin refused.
+            KeyError: no output has that name.
+        """
         ...
 
     def close(self) -> None:
-        """Outputs safe, pins free; may be called twice, raises nothing."""
+        """Outputs safe, pins free; may be called twice and from any thread, raises nothing."""
         ...
 
 
@@ -385,3 +391,22 @@ class Snapshot:
     """Region to its best targets, best first."""
     present: Mapping[str, Sequence[str]] = field(default_factory=dict)
     outputs: Mapping[str, bool] = field(default_factory=dict)
+
+
+# --- commands that reach the running box --------------------------------------------------------
+
+
+class Closed(Protocol):
+    """Whether nobody waits for an answer any more: the client went away, or the box stops."""
+
+    def is_set(self) -> bool: ...
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it is so, at most `timeout_s`; returns `is_set()`."""
+        ...
+
+
+Answer: TypeAlias = Callable[[ControlRequest, Closed], Iterator[ControlItem | ControlEnd]]
+"""Answers one command, on a thread of its own: items as they come, then one end. A LookoutError
+becomes an end with its exit code. An answer that goes on for ever looks at `Closed` at least every
+half second."""
