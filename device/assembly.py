@@ -4,7 +4,7 @@ laptop runs without the Pi's libraries."""
 import logging
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from device.clocks import SystemClock
 from device.config import CameraConfig, Config
 from device.core.bundle import Bundle
+from device.core.images import Image, Rectangle
 from device.errors import ModelError
 from device.ports import (
     Album,
@@ -24,8 +25,10 @@ from device.ports import (
     PressCallback,
     Runtime,
     Uplink,
+    Vitals,
 )
 from device.wire.control import ControlRequest
+from device.wire.state import Backend
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +88,12 @@ def open_bundles(state_dir: Path | None) -> BundleStore:
 
 
 def open_classifier(bundle: Bundle, runtime: Runtime, threads: int) -> Classifier:
-    """The bundle's `cpu` variant, ready to run; the log says what runs it.
+    """The bundle's `cpu` variant, ready to run; raises as `load_bundle`."""
+    return load_bundle(bundle, runtime, threads)[0]
+
+
+def load_bundle(bundle: Bundle, runtime: Runtime, threads: int) -> tuple[Classifier, Backend]:
+    """The bundle's `cpu` variant, ready to run, and what runs it; the log says so too.
 
     Raises:
         ModelError: the model does not fit its bundle.
@@ -93,18 +101,27 @@ def open_classifier(bundle: Bundle, runtime: Runtime, threads: int) -> Classifie
     from device.inference.tflite_classifier import TfliteClassifier
 
     network = runtime.load(Path(bundle.folder) / bundle.variants["cpu"], threads)
+    backend = Backend(
+        runtime=runtime.name,
+        version=runtime.version,
+        accelerator="cpu",
+        threads=threads,
+        delegated_nodes=network.delegated_nodes,
+        nodes=network.nodes,
+    )
     log.info(
-        "model ready bundle=%s@%s runtime=%s version=%s accelerator=cpu threads=%d nodes=%d "
+        "model ready bundle=%s@%s runtime=%s version=%s accelerator=%s threads=%d nodes=%d "
         "delegated_nodes=%d",
         bundle.name,
         bundle.version,
-        runtime.name,
-        runtime.version,
-        threads,
-        network.nodes,
-        network.delegated_nodes,
+        backend.runtime,
+        backend.version,
+        backend.accelerator,
+        backend.threads,
+        backend.nodes,
+        backend.delegated_nodes,
     )
-    return TfliteClassifier(bundle, network)
+    return TfliteClassifier(bundle, network), backend
 
 
 def list_cameras() -> list[Any]:
@@ -114,9 +131,7 @@ def list_cameras() -> list[Any]:
     return list(found())
 
 
-def open_camera(
-    config: CameraConfig, clock: Clock, model_size: tuple[int, int] | None
-) -> Camera:
+def open_camera(config: CameraConfig, clock: Clock, model_size: tuple[int, int] | None) -> Camera:
     """model_size: (height, width) of a second stream, where the source makes one free of charge.
 
     Raises:
@@ -201,6 +216,21 @@ def open_album(config: Config) -> Album:
     )
 
 
+def vitals(state_dir: Path) -> Vitals:
+    from device.health.vitals import read_vitals
+
+    return read_vitals(state_dir)
+
+
+def draw_regions(
+    image: Image, regions: Sequence[tuple[str, Rectangle, str]], masks: Sequence[Rectangle]
+) -> bytes:
+    """A JPEG for `lookout snap`."""
+    from device.album.pictures import draw_regions as draw
+
+    return draw(image, regions, masks)
+
+
 Answer = Callable[[ControlRequest, Any], Any]
 
 
@@ -219,11 +249,7 @@ def ask_box(
     return ask(path, command, dict(arguments or {}), timeout_s)
 
 
-def stream_box(
-    path: Path, command: str, arguments: Mapping[str, Any] | None = None
-) -> Any:  # noqa: ANN401 - an iterator of JSON objects
+def stream_box(path: Path, command: str, arguments: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - an iterator of JSON objects
     from device.control.client import stream
 
     return stream(path, command, dict(arguments or {}))
-
-

@@ -1,0 +1,241 @@
+"""A running box: the loops and the rooms wired together, from the first lock to the last close."""
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event
+
+from device import assembly
+from device.config import Config
+from device.core.bundle import Bundle
+from device.core.headlines import record_of
+from device.errors import ConfigError
+from device.instance_lock import InstanceLock
+from device.pipeline.capture import Capture, Slot
+from device.pipeline.decide import ButtonPress, Loop
+from device.pipeline.deliver import Delivery
+from device.pipeline.desk import Desk
+from device.pipeline.journal import Feed, Journal
+from device.pipeline.look import Region, RegionPlan
+from device.pipeline.planning import plan_regions
+from device.pipeline.reporting import Identity, Reporting
+from device.ports import BundleStore, Camera, Classifier, PreviousRun
+from device.settings_file import KeyLines, render
+from device.wire.bodies import RunStarted
+from device.wire.events import Draft
+from device.wire.state import Backend, BundleState, SettingsState
+from device.workers import Worker, block_stop_signals, join_all, supervise
+
+log = logging.getLogger(__name__)
+
+STOP_WITHIN_S = 8.0
+NICE_OF_THE_ALBUM = 10
+
+
+def checked_plans(
+    config: Config, store: BundleStore, name: str, text: str
+) -> list[tuple[RegionPlan, Bundle]]:
+    """Every region's plan and bundle. name, text: of the settings file, for messages.
+
+    Raises:
+        ConfigError: names that no bundle knows; all of them, with their lines.
+        ModelError: a bundle that is not there, or not whole.
+    """
+    plans, mistakes = plan_regions(config, store.find, KeyLines(text))
+    if mistakes:
+        raise ConfigError(render(name, mistakes))
+    return plans
+
+
+def run_box(
+    config: Config, settings: SettingsState, name: str, text: str, on_running: Callable[[], None]
+) -> bool:
+    """Run until SIGTERM or SIGINT; whether the end was asked for.
+
+    settings: what `state` says of them. name, text: of the settings file, for messages.
+    on_running: called once everything that can refuse the settings has taken them.
+
+    Raises:
+        LookoutError: the box cannot start; nothing is left open.
+    """
+    block_stop_signals()
+    clock = assembly.system_clock()
+    stop = Event()
+    with ExitStack() as closing:
+        closing.enter_context(InstanceLock(config.device.state_dir))
+        store = assembly.open_bundles(config.device.state_dir)
+        plans = checked_plans(config, store, name, text)
+        classifiers, backend = _classifiers(config, [bundle for _, bundle in plans])
+        regions = [
+            Region(plan, classifiers[bundle.sha256], clock.monotonic_ns()) for plan, bundle in plans
+        ]
+
+        slot = Slot()
+        capture = Capture(
+            _camera_opener(config, plans), slot, clock, assembly.jitter, stop, config.camera.stale_s
+        )
+        closing.callback(capture.close)
+        presses: list[Loop] = []
+        pins = assembly.open_pins(
+            config, lambda button, press: _press(presses, ButtonPress(button, press))
+        )
+        closing.callback(pins.close)
+
+        feed = Feed()
+        album = assembly.open_album(config)
+        closing.callback(album.close)
+        journal = Journal(album, feed, record_of)
+
+        def first(previous: PreviousRun | None) -> Draft:
+            body = _run_started(previous, plans[0][1], backend)
+            return Draft(time_ns=clock.wall_ns(), mono_ns=clock.monotonic_ns(), body=body)
+
+        delivery = Delivery(
+            outbox_factory=lambda: assembly.open_outbox(config),
+            uplink_factory=lambda run: assembly.open_uplink(config, clock, run),
+            settings=config.mqtt.delivery_settings(),
+            group_ms=config.outbox.group_ms,
+            clock=clock,
+            on_committed=journal.committed,
+            first=first,
+        )
+        closing.callback(delivery.close)
+        loop = Loop(
+            regions=regions,
+            rules=config.rule_values(),
+            limits=config.output_limits(),
+            slot=slot,
+            capture=capture,
+            pins=pins,
+            report=delivery.report,
+            keep=journal.keep,
+            clock=clock,
+            stale_s=config.camera.stale_s,
+        )
+        presses.append(loop)
+        reporting = Reporting(
+            identity=Identity(
+                version=assembly.lookout_version(),
+                backend=backend,
+                bundles=_bundle_states([bundle for _, bundle in plans]),
+                settings=settings,
+            ),
+            loop=loop,
+            capture=capture,
+            delivery=delivery,
+            journal=journal,
+            clock=clock,
+            read_vitals=lambda: assembly.vitals(config.device.state_dir),
+            state_s=config.report.state_s,
+            telemetry_s=config.report.telemetry_s,
+        )
+        desk = Desk(
+            loop=loop,
+            plans=[plan for plan, _ in plans],
+            reporting=reporting,
+            delivery=delivery,
+            album=album,
+            feed=feed,
+            draw=assembly.draw_regions,
+            descriptions=lambda: {
+                "camera": capture.description,
+                "pins": pins.description,
+                "broker": f"{config.mqtt.host}:{config.mqtt.port_number}",
+                "state_dir": str(config.device.state_dir),
+            },
+        )
+        control = assembly.open_control(config.device.socket_path, desk.answer)
+        closing.callback(control.close)
+
+        def worker(name: str, turn: Callable[[], None], deadline_s: float | None) -> Worker:
+            return Worker(name, turn, stop, clock, deadline_s, assembly.jitter)
+
+        workers = [
+            worker("outbox", delivery.outbox_turn, 30.0),
+            worker("uplink", delivery.uplink_turn, None),
+            worker("album", journal.turn, None),
+            worker("loop", loop.turn, 10.0),
+            worker("camera", capture.turn, 15.0),
+        ]
+        log.info("running device=%s state_dir=%s", config.device.name, config.device.state_dir)
+        on_running()
+        was_asked = supervise(workers, stop, reporting.tick)
+        slot.wake()
+        delivery.wake()
+        left = join_all(workers, STOP_WITHIN_S)
+        if left:
+            # A hung thread cannot be ended from Python; the pins are what must not wait for it.
+            log.critical("threads did not end names=%s", ",".join(left))
+            pins.close()
+            control.close()
+            os._exit(1)
+        loop.close()
+        journal.flush()
+        log.info("stopped was_asked=%s", was_asked)
+        return was_asked
+
+
+def _press(loops: list[Loop], press: ButtonPress) -> None:
+    """Buttons live before the loop does, and close after it."""
+    for loop in loops:
+        loop.ask(press)
+
+
+def _classifiers(config: Config, bundles: list[Bundle]) -> tuple[dict[str, Classifier], Backend]:
+    """One classifier a bundle, whichever number of regions use it."""
+    runtime = assembly.open_runtime(config.inference.runtime)
+    loaded: dict[str, Classifier] = {}
+    backends = []
+    for bundle in bundles:
+        if bundle.sha256 not in loaded:
+            loaded[bundle.sha256], backend = assembly.load_bundle(
+                bundle, runtime, config.inference.threads
+            )
+            backends.append(backend)
+    return loaded, backends[0]
+
+
+def _camera_opener(config: Config, plans: list[tuple[RegionPlan, Bundle]]) -> Callable[[], Camera]:
+    """With a second stream in the model's size where a region sees the whole frame."""
+    clock = assembly.system_clock()
+    whole = next(
+        (
+            (bundle.input.height_px, bundle.input.width_px)
+            for plan, bundle in plans
+            if plan.box.is_whole and not plan.masks and bundle.input.fit == "squash"
+        ),
+        None,
+    )
+    return lambda: assembly.open_camera(config.camera, clock, whole)
+
+
+def _run_started(previous: PreviousRun | None, bundle: Bundle, backend: Backend) -> RunStarted:
+    reason = "first"
+    if previous is not None:
+        reason = "stopped" if previous.ended_cleanly else "died"
+    return RunStarted(
+        previous_run=None if previous is None else str(previous.run),
+        previous_seq=None if previous is None else previous.last_seq,
+        reason=reason,
+        version=assembly.lookout_version(),
+        bundle=f"{bundle.name}@{bundle.version}",
+        runtime=f"{backend.runtime} {backend.version}",
+    )
+
+
+def _bundle_states(bundles: list[Bundle]) -> list[BundleState]:
+    unique = {bundle.sha256: bundle for bundle in bundles}
+    return [
+        BundleState(name=bundle.name, version=bundle.version, sha256=bundle.sha256)
+        for bundle in unique.values()
+    ]
+
+
+def settings_text(path: Path) -> str:
+    """The file's text, for the lines of later messages; empty when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
