@@ -224,12 +224,15 @@ class PreviousRun:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """events: in the order of the drafts, numbered. stored: the same as rows on disk, with a
-    gap event in front where room had to be made. expelled: how many went for it."""
+    """events: in the order of the drafts, numbered. stored: the same as rows on disk, with
+    `gaps`, the gap events for what had to make room, in front. expelled: how many went for it.
+    oversize: how many of `events` are gap events that stand for a draft too large to send."""
 
     events: Sequence[Event]
     stored: Sequence[StoredEvent]
     expelled: int = 0
+    gaps: Sequence[Event] = ()
+    oversize: int = 0
 
 
 class Outbox(Protocol):
@@ -237,11 +240,17 @@ class Outbox(Protocol):
 
     @property
     def run(self) -> RunId:
-        """Of this process; committed before the run's first event."""
+        """Committed before the run's first event. It changes when the file turns out to be
+        damaged and a new one is begun: `append_all` raises then, and works the next time."""
         ...
 
     @property
     def previous(self) -> PreviousRun | None: ...
+
+    @property
+    def damage(self) -> str | None:
+        """What was found damaged and put aside, for people: its events are lost."""
+        ...
 
     @property
     def last_seq(self) -> int: ...
@@ -263,7 +272,11 @@ class Outbox(Protocol):
         ...
 
     def oldest(self, limit: int, after_row: int = 0) -> list[StoredEvent]:
-        """Up to `limit` events with a row over `after_row`, oldest first."""
+        """Up to `limit` events with a row over `after_row`, oldest first.
+
+        Raises:
+            TransientError: the disk refused.
+        """
         ...
 
     def remove(self, rows: Sequence[int]) -> None:
@@ -303,6 +316,16 @@ class Uplink(Protocol):
         """Publish retained `state` now or at the next connect; newest wins."""
         ...
 
+    def refused(self) -> list[int]:
+        """Rows that the broker refused since the last call; `problem` says why. They are no
+        longer under way, and may be published again."""
+        ...
+
+    @property
+    def receive_maximum(self) -> int:
+        """How many events the broker takes at once, at least 1."""
+        ...
+
     @property
     def connects(self) -> int:
         """How often a connection came to stand; a change means that what was under way is not."""
@@ -310,7 +333,7 @@ class Uplink(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Why there is no connection, for people; None while there is one."""
+        """Why there is no connection, or why the broker refuses events, for people; else None."""
         ...
 
     def wake(self) -> None:
@@ -401,7 +424,7 @@ class Closed(Protocol):
 
     def is_set(self) -> bool: ...
 
-    def wait(self, timeout_s: float) -> bool:
+    def wait(self, timeout_s: float, /) -> bool:
         """Wait until it is so, at most `timeout_s`; returns `is_set()`."""
         ...
 

@@ -10,11 +10,11 @@ from device.errors import SourceEndedError, TransientError
 from device.ports import Clock
 
 Step: TypeAlias = Image | Exception | None
-"""A picture to give; an error to raise; None: silence for one read's whole timeout."""
+"""A picture to give; an error to raise; None: one read that gives nothing."""
 
 
 class FakeCamera:
-    """Gives one step of its script a read; after the last it is silent, or ends if told to.
+    """Gives one step of its script at each read; after the last it is silent, or ends if told to.
 
     `give` adds steps from any thread, also while a `read` waits.
     """

@@ -14,7 +14,7 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser = subparsers.add_parser(
         "snap",
         help="save the camera's picture, with the regions drawn on it",
-        description="Saves what the running box sees now as a JPEG, and says what each region sees.",
+        description="Saves what the running box sees now as a JPEG; says what each region sees.",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="a .jpg to write"

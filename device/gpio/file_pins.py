@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
 
+from device.clocks import SystemClock
 from device.config import ButtonConfig, OutputConfig
 from device.errors import OutputError, TransientError
 from device.gpio.press import Contact, first_look, look
@@ -42,11 +43,11 @@ class FilePins:
         buttons: Mapping[str, ButtonConfig],
         on_press: PressCallback,
         folder: Path,
-        clock: Clock,
+        clock: Clock | None = None,
     ) -> None:
         """Raises OutputError when the folder cannot be written."""
         self._folder = folder
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._on_press = on_press
         self._safe = {name: output.safe == "on" for name, output in outputs.items()}
         self._levels: dict[str, bool] = {}

@@ -1,0 +1,175 @@
+"""The outbox's SQLite file: how it is opened, checked, and put aside when it is damaged."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+
+from device.errors import TransientError
+
+FORMAT = 1
+"""`user_version` of the files that this code writes."""
+
+CHECK_S = 3.0
+"""The check at the start reads the whole file; a large one on a slow card is checked in part."""
+
+DAMAGED_KEPT = 3
+
+_SCHEMA = """
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY, digits TEXT NOT NULL, last_seq INTEGER NOT NULL,
+    ended INTEGER NOT NULL
+) STRICT;
+CREATE TABLE events (
+    row INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, seq INTEGER NOT NULL,
+    subfolder TEXT NOT NULL, rank INTEGER NOT NULL, payload BLOB NOT NULL
+) STRICT;
+CREATE INDEX events_by_rank ON events (rank, row);
+CREATE TABLE totals (
+    only INTEGER PRIMARY KEY CHECK (only = 1), waiting INTEGER NOT NULL, size_bytes INTEGER NOT NULL
+) STRICT;
+INSERT INTO totals VALUES (1, 0, 0);
+"""
+
+
+class DamagedError(Exception):
+    """The file is no outbox of ours, or no longer one; it never leaves this room."""
+
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def is_damage(exc: sqlite3.Error) -> bool:
+    """Whether SQLite speaks of the file's content and not of the disk below it."""
+    code = getattr(exc, "sqlite_errorcode", None)
+    return code is not None and (code & 0xFF) in _DAMAGE
+
+
+def is_full(exc: sqlite3.Error) -> bool:
+    return getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """SQLite's and the system's errors, translated.
+
+    Raises:
+        DamagedError: the file's content is bad.
+        TransientError: the disk refused.
+    """
+    try:
+        yield
+    except sqlite3.Error as exc:
+        if is_damage(exc):
+            raise DamagedError(str(exc)) from exc
+        raise TransientError(f"{path}: {exc}; {_advice(exc)}") from exc
+    except OSError as exc:
+        raise TransientError(f"{path}: {exc.strerror or exc}; want a folder to write to") from exc
+
+
+def _advice(exc: sqlite3.Error) -> str:
+    match getattr(exc, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return "free some room on this disk, or lower [outbox] max_bytes"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return "want a state folder that this user may write to ([device] state_dir)"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "another program holds the file: end it"
+        case _:
+            return "the disk or card may be failing: look at `dmesg`"
+
+
+def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
+    """A connection to a file that is whole and of our format, made if there is none.
+
+    Raises:
+        DamagedError: there is a file, and it cannot be used.
+        TransientError: the disk refused.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Opened by one thread and closed by another after the first has ended.
+        db = sqlite3.connect(path, isolation_level=None, timeout=2.0, check_same_thread=False)
+        try:
+            _prepare(db, synchronous)
+        except BaseException:
+            db.close()
+            raise
+        sync_folder(path.parent)
+    return db
+
+
+def _prepare(db: sqlite3.Connection, synchronous: str) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if version != FORMAT and (version or tables):
+        raise DamagedError(f"the file has format {version}, want {FORMAT}")
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute(f"PRAGMA synchronous={synchronous}")
+    # A small log: on a full disk it has to fit into the room that the ballast frees.
+    db.execute("PRAGMA wal_autocheckpoint=100")
+    db.execute("PRAGMA journal_size_limit=1000000")
+    if version == FORMAT:
+        _check(db)
+        return
+    db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={FORMAT}; COMMIT;")
+
+
+def _check(db: sqlite3.Connection) -> None:
+    deadline_s = monotonic() + CHECK_S
+    db.set_progress_handler(lambda: int(monotonic() > deadline_s), 10_000)
+    try:
+        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as exc:
+        if getattr(exc, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
+            raise
+        found = "ok"  # as far as time allowed
+    finally:
+        db.set_progress_handler(None, 0)
+    if found != "ok":
+        raise DamagedError(found)
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a damaged file and its log, and forget all but the newest few of such.
+
+    Raises:
+        TransientError: the disk refused.
+    """
+    number = 1 + max((_number(each) for each in path.parent.glob(f"{path.name}.damaged-*")), default=0)
+    aside = path.with_name(f"{path.name}.damaged-{number}")
+    with disk_errors(path):
+        path.rename(aside)
+        for ending in ("-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+        for old in path.parent.glob(f"{path.name}.damaged-*"):
+            if _number(old) <= number - DAMAGED_KEPT:
+                old.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    return aside
+
+
+def _number(path: Path) -> int:
+    digits = path.name.rpartition(".damaged-")[2].partition("-")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def last_run_number(path: Path) -> int:
+    """The highest run number that a damaged file still tells; 0 when it tells none."""
+    with suppress(sqlite3.Error):
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            found = db.execute("SELECT max(number) FROM runs").fetchone()[0]
+        return int(found or 0)
+    return 0
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names durable: a file that was synced can still lose its name in a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
