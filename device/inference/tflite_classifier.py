@@ -94,7 +94,8 @@ def activate(real: NDArray[np.float32], activation: Activation) -> NDArray[np.fl
             return real
         case "softmax":
             powers: NDArray[np.float32] = np.exp(real - real.max())
-            return powers / powers.sum(dtype=np.float32)
+            total: np.float32 = powers.sum(dtype=np.float32)
+            return powers / total
         case "sigmoid":
             # Beyond 30 float32 knows only 0 and 1, and exp would overflow.
             inverse: NDArray[np.float32] = np.exp(-np.clip(real, -30.0, 30.0))
