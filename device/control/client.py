@@ -2,7 +2,8 @@
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -43,7 +44,7 @@ def ask(path: Path, command: str, arguments: Mapping[str, Any], timeout_s: float
 
 def stream(
     path: Path, command: str, arguments: Mapping[str, Any], timeout_s: float | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Items as they come, until the box ends the answer or the caller closes the iterator.
 
     timeout_s: from one item to the next; None waits for ever. Raises as `ask` does.
@@ -129,9 +130,9 @@ def _send(
     # Not a ControlRequest: an unknown command is for the box to refuse, which may be newer.
     line = json.dumps({"command": command, "arguments": dict(arguments)}).encode() + b"\n"
     try:
-        connection.sendall(line)
-    except BrokenPipeError:
-        pass  # the box has answered already and hung up: what it said can still be read
+        # The box may have answered already and hung up: what it said can still be read.
+        with suppress(ConnectionError):
+            connection.sendall(line)
     except OSError as exc:
         raise _gone(path) from exc
 

@@ -1,14 +1,13 @@
 """Listens on the Unix socket and answers one command a connection, each on a thread of its own."""
 
 import logging
-import os
 import select
 import socket
 import stat
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread
 from time import monotonic
 
 from pydantic import ValidationError
@@ -86,8 +85,7 @@ class ControlServer:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
                 thread.join(0.05)
-        if not any(thread.is_alive() for thread in threads):
-            self._stop_end.close()
+        self._forget(None)
 
     def _accept(self) -> None:
         while True:
@@ -131,10 +129,15 @@ class ControlServer:
         except OSError as exc:
             log.debug("control socket: client gone error=%s", exc)
         finally:
-            with self._lock:
-                self._threads = {
-                    thread: each for thread, each in self._threads.items() if each is not connection
-                }
+            self._forget(current_thread())
+
+    def _forget(self, thread: Thread | None) -> None:
+        """The last one out closes what all have waited on."""
+        with self._lock:
+            if thread is not None:
+                del self._threads[thread]
+            if self._stop.is_set() and not self._threads:
+                self._stop_end.close()
 
     def _converse(self, connection: socket.socket) -> None:
         try:
