@@ -153,7 +153,7 @@ def _show(
         elif source and not arguments.json:
             say(f"{source:<10} {words}")
         if box.poll() is not None:
-            raise _BoxDied(_tail(folder))
+            raise _BoxEndedError(_tail(folder))
         if now_ns >= end_ns and (arguments.seconds is not None or count == 0):
             if count == 0:
                 raise TransientError(
@@ -162,7 +162,7 @@ def _show(
             return count
 
 
-class _BoxDied(LookoutError):
+class _BoxEndedError(LookoutError):
     """The box ended by itself."""
 
     def __init__(self, told: str) -> None:
