@@ -70,6 +70,7 @@ class Loop:
         keep: Callable[[Page], None],
         clock: Clock,
         stale_s: float,
+        turn_s: float = TURN_S,
     ) -> None:
         """report, keep: take what is to be told and what is to be kept; neither blocks."""
         self._regions = regions
@@ -82,6 +83,7 @@ class Loop:
         self._keep = keep
         self._clock = clock
         self._stale_ns = round(stale_s * 1e9)
+        self._turn_s = turn_s
         self._rules_state = all_safe(RulesState(), limits, "start")
         self._requests: Queue[Request | ButtonPress] = Queue(REQUESTS_AT_MOST)
         self._frame: Frame | None = None
@@ -108,8 +110,8 @@ class Loop:
     # --- the loop's thread --------------------------------------------------------------------
 
     def turn(self) -> None:
-        """One frame, or `TURN_S` without one."""
-        frame = self._slot.take(TURN_S)
+        """One frame, or `turn_s` without one."""
+        frame = self._slot.take(self._turn_s)
         now_ns = self._clock.monotonic_ns()
         if frame is not None and not self._capture.is_paused:
             self._frame, self._frame_ns, self._is_blind = frame, now_ns, False
