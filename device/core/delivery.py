@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, field, replace
 
+SPARE_FIRST_ROW = 1 << 62
+"""Where the rows of a spare outbox in memory begin: over every row that a file will ever give,
+so that one number tells where an event lies."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:

@@ -12,9 +12,6 @@ from device.ports import Appended, PreviousRun, StoredEvent
 from device.wire.events import Draft, Event
 from device.wire.names import RunId
 
-SPARE_FIRST_ROW = 1 << 62
-"""Where a spare's rows begin: over every row that a file will ever give."""
-
 
 def _four_random_bytes() -> str:
     return secrets.token_hex(4)

@@ -100,5 +100,7 @@ class Lost:
 
     def gap(self) -> Gap:
         return Gap(
-            reason="full", counts=dict(self._counts), ranges=list(self._ranges.values())[:MOST_RANGES]
+            reason="full",
+            counts=dict(self._counts),
+            ranges=list(self._ranges.values())[:MOST_RANGES],
         )

@@ -138,7 +138,9 @@ def put_aside(path: Path) -> Path:
     Raises:
         TransientError: the disk refused.
     """
-    number = 1 + max((_number(each) for each in path.parent.glob(f"{path.name}.damaged-*")), default=0)
+    number = 1 + max(
+        (_number(each) for each in path.parent.glob(f"{path.name}.damaged-*")), default=0
+    )
     aside = path.with_name(f"{path.name}.damaged-{number}")
     with disk_errors(path):
         path.rename(aside)

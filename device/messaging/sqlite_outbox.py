@@ -81,6 +81,7 @@ class SqliteOutbox:
         """The bound while the disk is full: no more than fits into the file as it is."""
         self._damage: str | None = None
         self._is_closed = False
+        self._last_row = 0
         self._open(known_number=0)
 
     # --- opening --------------------------------------------------------------------------
@@ -122,6 +123,11 @@ class SqliteOutbox:
             self._run = RunId(number, self._digits())
             self._db.execute("INSERT INTO runs VALUES (?, ?, 0, 0)", (number, self._run.digits))
             self._db.execute("DELETE FROM runs WHERE number <= ?", (number - _RUNS_KEPT,))
+            if self._last_row:
+                # A new file in place of a damaged one: rows of the old one are still under way.
+                self._db.execute(
+                    "INSERT INTO sqlite_sequence VALUES ('events', ?)", (self._last_row,)
+                )
         sync_folder(self._path.parent)  # the log has a name of its own
         self._numberer = Numberer(self._device, self._registry, self._run)
         self._totals = _Totals(last_seq=0, waiting=waiting, size_bytes=size_bytes)
@@ -182,12 +188,10 @@ class SqliteOutbox:
         totals = self._totals
         with self._transaction():
             needed = sum(size_of(each.payload) for each in self._number(drafts))
-            while totals.size_bytes + needed > bound_bytes and totals.waiting > 0:
+            while totals.size_bytes + needed > bound_bytes and totals.waiting > len(gaps):
                 # A hundredth at a time, or each new event would bring a gap event of its own.
                 over = totals.size_bytes + needed - bound_bytes
                 lost = self._expel(max(over, bound_bytes // 100))
-                if lost.events == 0:
-                    break
                 expelled += lost.events
                 draft = replace(drafts[0], body=lost.gap())
                 gap = self._numberer.number(draft, totals.last_seq + 1)
@@ -198,8 +202,6 @@ class SqliteOutbox:
                     waiting=totals.waiting - lost.events + 1,
                     size_bytes=totals.size_bytes - lost.size_bytes + size_of(gap.payload),
                 )
-                if totals.waiting <= len(gaps):
-                    break
             numbered = self._numberer.number_all(drafts, totals.last_seq)
             stored += [self._insert(each) for each in numbered]
             totals = _Totals(
@@ -209,6 +211,7 @@ class SqliteOutbox:
             )
             self._write(totals)
         self._totals = totals
+        self._last_row = stored[-1].row
         return Appended(
             events=[each.event for each in numbered],
             stored=stored,

@@ -1,0 +1,411 @@
+"""Events out over MQTT 5: paho's client, driven by our own wait on its socket.
+
+paho keeps no queue here: a client is made anew for each connection, starts clean, and is handed
+an event only while it is connected. So the one queue is the outbox, and what was under way on
+a lost connection is sent again from there.
+"""
+
+import logging
+import os
+import select
+import ssl
+from collections.abc import Callable
+from threading import Lock
+from typing import Literal
+
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from device.config import MqttConfig
+from device.core.delivery import backoff_s
+from device.messaging import broker_problems as problems
+from device.messaging.broker_login import LoginError, password, tls_context
+from device.messaging.resolving import Lookup, Resolve, resolve
+from device.ports import Clock, StoredEvent
+from device.wire.events import CONTENT_TYPE
+from device.wire.names import RunId, Topics
+from device.wire.state import Availability, encode_part
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+"""For the TCP connection, and again for the TLS handshake."""
+
+ANSWER_NS = 10_000_000_000
+"""For the broker's answer to CONNECT."""
+
+LOOKUP_NS = 10_000_000_000
+STEADY_NS = 30_000_000_000
+"""A connection that stood so long was a good one: the next failure is the first again."""
+
+CLOSE_S = 1.0
+RESERVED = 2
+"""Of the broker's Receive Maximum, for `state` and `availability`."""
+
+PACKET_OVERHEAD_BYTES = 64
+"""Beside topic and payload: headers, packet id, content type."""
+
+
+class PahoUplink:
+    """Matches `ports.Uplink`.
+
+    jitter: random, 0 to 1. ask: looks names up.
+    """
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        topics: Topics,
+        run: RunId,
+        clock: Clock,
+        jitter: Callable[[], float],
+        ask: Resolve = resolve,
+    ) -> None:
+        self._config = config
+        self._topics = topics
+        self._run = run
+        self._clock = clock
+        self._jitter = jitter
+        self._ask = ask
+        self._client: mqtt.Client | None = None
+        self._lookup: Lookup | None = None
+        self._began_ns = 0
+        """When the lookup, or the wait for CONNACK, or the connection began."""
+        self._retry_ns = 0
+        self._failures = 0
+        self._is_connected = False
+        self._connects = 0
+        self._problem: str | None = None
+        self._refusal: str | None = None
+        self._receive_maximum = 65535
+        self._packet_maximum: int | None = None
+        self._rows: dict[int, int] = {}
+        """Packet id to row of what is under way."""
+        self._acknowledged: list[int] = []
+        self._refused: list[int] = []
+        self._state: bytes | None = None
+        self._state_id: int | None = None
+        """Packet id of a `state` under way."""
+        self._is_state_due = False
+        self._farewell_id: int | None = None
+        """Packet id of the last `offline`."""
+        self._awake = Lock()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._is_closed = False
+
+    # --- the port ---------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        return self._is_connected
+
+    @property
+    def connects(self) -> int:
+        return self._connects
+
+    @property
+    def problem(self) -> str | None:
+        return self._problem or self._refusal
+
+    @property
+    def receive_maximum(self) -> int:
+        return max(self._receive_maximum - RESERVED, 1)
+
+    def turn(self, timeout_s: float) -> list[int]:
+        if self._client is None:
+            self._get_ready(timeout_s)
+        else:
+            self._work(timeout_s)
+        acknowledged, self._acknowledged = self._acknowledged, []
+        return acknowledged
+
+    def refused(self) -> list[int]:
+        refused, self._refused = self._refused, []
+        return refused
+
+    def publish(self, event: StoredEvent) -> None:
+        client = self._client
+        if client is None:
+            return
+        topic = self._topics.events(event.subfolder)
+        size_bytes = len(topic) + len(event.payload) + PACKET_OVERHEAD_BYTES
+        if self._packet_maximum is not None and size_bytes > self._packet_maximum:
+            # The broker would end the connection for it, again and again.
+            self._refusal = problems.of_size(self._config, size_bytes, self._packet_maximum)
+            self._refused.append(event.row)
+            self.wake()
+            return
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.ContentType = CONTENT_TYPE
+        info = client.publish(topic, event.payload, qos=1, properties=properties)
+        if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._rows[info.mid] = event.row
+
+    def set_state(self, payload: bytes) -> None:
+        self._state = payload
+        self._is_state_due = True
+        self._send_state()
+
+    def wake(self) -> None:
+        with self._awake:
+            if not self._is_closed:
+                try:
+                    os.write(self._wake_write, b"!")
+                except BlockingIOError:
+                    return  # it is full of wakes already
+
+    def close(self) -> None:
+        if self._is_closed:
+            return
+        if self._client is not None and self._is_connected:
+            self._say_goodbye(self._client)
+        self._client = None
+        self._is_connected = False
+        with self._awake:
+            self._is_closed = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
+    def _say_goodbye(self, client: mqtt.Client) -> None:
+        mid = self._publish_availability(client, "offline")
+        deadline_ns = self._clock.monotonic_ns() + round(CLOSE_S * 1e9)
+        self._farewell_id = mid
+        while self._is_connected and self._farewell_id is not None:
+            left_s = (deadline_ns - self._clock.monotonic_ns()) / 1e9
+            if left_s <= 0:
+                break
+            self._wait(client, min(left_s, 0.1))
+        # From here on the end of the connection is no news.
+        client.on_disconnect = None
+        client.disconnect()
+        log.info("broker left host=%s", self._config.host)
+
+    # --- getting connected --------------------------------------------------------------------
+
+    def _get_ready(self, timeout_s: float) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if self._lookup is None:
+            wait_ns = self._retry_ns - now_ns
+            if wait_ns > 0:
+                self._pause(min(timeout_s, wait_ns / 1e9))
+                return
+            self._lookup = Lookup(self._config.host, self._config.port_number, self._ask, self.wake)
+            self._began_ns = now_ns
+        if self._lookup.answer is None:
+            self._pause(timeout_s)
+        answer = self._lookup.answer
+        if answer is None:
+            # It may take a minute; another question would only wait beside this one.
+            if self._clock.monotonic_ns() - self._began_ns > LOOKUP_NS:
+                self._tell(problems.of_slow_name(self._config))
+            return
+        self._lookup = None
+        if answer.problem is not None:
+            self._fail(problems.of_name(self._config, answer.problem))
+            return
+        self._connect(answer.addresses[self._failures % len(answer.addresses)])
+
+    def _pause(self, timeout_s: float) -> None:
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        poll.poll(max(timeout_s, 0.0) * 1000)
+        self._drain_wakes()
+
+    def _drain_wakes(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            return
+
+    def _connect(self, address: str) -> None:
+        try:
+            client = self._new_client()
+            # Clean start, no session: brokers keep nothing for a client that only publishes and
+            # sends again from its own disk.
+            client.connect(
+                address,
+                self._config.port_number,
+                keepalive=self._config.keepalive_s,
+                clean_start=True,
+            )
+        except LoginError as exc:
+            self._fail(str(exc))
+        except (OSError, ValueError) as exc:
+            self._fail(problems.of_exception(self._config, exc))
+        else:
+            self._client = client
+            self._began_ns = self._clock.monotonic_ns()
+
+    def _new_client(self) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._topics.device,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.will_set(self._topics.availability, self._availability("offline"), 1, retain=True)
+        if self._config.username is not None:
+            path = self._config.password_file
+            client.username_pw_set(self._config.username, None if path is None else password(path))
+        if self._config.tls is not None:
+            client.tls_set_context(tls_context(self._config.tls, self._config.host))
+        return client
+
+    def _availability(self, status: Literal["online", "offline"]) -> bytes:
+        return encode_part(Availability(status=status, run=str(self._run)))
+
+    def _publish_availability(
+        self, client: mqtt.Client, status: Literal["online", "offline"]
+    ) -> int:
+        payload = self._availability(status)
+        return client.publish(self._topics.availability, payload, qos=1, retain=True).mid
+
+    # --- being connected ----------------------------------------------------------------------
+
+    def _work(self, timeout_s: float) -> None:
+        client = self._client
+        if client is None:
+            return
+        self._wait(client, timeout_s)
+        silent_ns = self._clock.monotonic_ns() - self._began_ns
+        if self._client is not None and not self._is_connected and silent_ns > ANSWER_NS:
+            self._fail(problems.of_silence(self._config))
+
+    def _wait(self, client: mqtt.Client, timeout_s: float) -> None:
+        """One wait on the socket and the wake pipe, and the reading and writing that is due.
+        paho's callbacks run in here, on this thread."""
+        sock = client.socket()
+        if sock is None:
+            self._lose(problems.of_end(self._config, self._is_connected))
+            return
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+        # TLS may have bytes ready that the socket no longer shows.
+        is_pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        has_news = bool(self._acknowledged or self._refused)
+        ready = dict(poll.poll(0 if is_pending or has_news else max(timeout_s, 0.0) * 1000))
+        if self._wake_read in ready:
+            self._drain_wakes()
+        happened = ready.get(sock.fileno(), 0)
+        if happened & ~select.POLLOUT or is_pending:
+            client.loop_read()
+        if happened & select.POLLOUT:
+            client.loop_write()
+        client.loop_misc()
+        if self._client is client and client.socket() is None:
+            self._lose(problems.of_end(self._config, self._is_connected))
+
+    def _on_connect(
+        self,
+        client: mqtt.Client,
+        _userdata: object,
+        _flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            self._fail(problems.of_connack(self._config, reason.value, str(reason)))
+            return
+        self._receive_maximum = getattr(properties, "ReceiveMaximum", 65535)
+        self._packet_maximum = getattr(properties, "MaximumPacketSize", None)
+        client.max_inflight_messages_set(self._receive_maximum)
+        self._is_connected = True
+        self._began_ns = self._clock.monotonic_ns()
+        self._connects += 1
+        self._problem = self._refusal = None
+        log.info(
+            "broker connected host=%s port=%d receive_maximum=%d",
+            self._config.host,
+            self._config.port_number,
+            self._receive_maximum,
+        )
+        self._publish_availability(client, "online")
+        self._is_state_due = self._state is not None
+        self._send_state()
+
+    def _send_state(self) -> None:
+        if not (self._is_state_due and self._is_connected and self._state_id is None):
+            return
+        if self._client is None or self._state is None:
+            return
+        self._is_state_due = False
+        self._state_id = self._client.publish(
+            self._topics.state, self._state, qos=1, retain=True
+        ).mid
+
+    def _on_publish(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        mid: int,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if mid == self._farewell_id:
+            self._farewell_id = None
+        elif mid == self._state_id:
+            self._state_id = None
+            self._send_state()
+        row = self._rows.pop(mid, None)
+        if row is None:
+            return
+        if reason.is_failure:
+            problem = problems.of_puback(self._config, reason.value, str(reason))
+            if problem != self._refusal:
+                log.warning("events refused: %s", problem)
+            self._refusal = problem
+            self._refused.append(row)
+        else:
+            self._acknowledged.append(row)
+
+    def _on_disconnect(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        flags: mqtt.DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._lose(problems.of_disconnect(self._config, reason.value, str(reason)))
+
+    # --- losing it ----------------------------------------------------------------------------
+
+    def _lose(self, problem: str) -> None:
+        if self._client is None:
+            return  # told already, with a better reason
+        now_ns = self._clock.monotonic_ns()
+        if self._is_connected and now_ns - self._began_ns > STEADY_NS:
+            self._failures = 0
+        self._fail(problem)
+
+    def _fail(self, problem: str) -> None:
+        client, self._client = self._client, None
+        sock = None if client is None else client.socket()
+        if sock is not None:
+            sock.close()
+        self._is_connected = False
+        self._rows.clear()
+        self._refused.clear()
+        self._state_id = None
+        self._failures += 1
+        wait_s = backoff_s(self._failures, self._jitter())
+        self._retry_ns = self._clock.monotonic_ns() + round(wait_s * 1e9)
+        self._tell(problem, wait_s)
+
+    def _tell(self, problem: str, wait_s: float = 0.0) -> None:
+        if problem != self._problem:
+            log.warning(
+                "broker lost host=%s retry_in_s=%.1f: %s", self._config.host, wait_s, problem
+            )
+        self._problem = problem

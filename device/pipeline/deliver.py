@@ -1,0 +1,322 @@
+"""The delivery loop: any thread reports drafts, the outbox thread commits them, and the uplink
+thread sends what is committed. The two meet at one lock, and neither touches the other's adapter.
+"""
+
+import logging
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Condition, Event
+
+from device.core.delivery import DeliverySettings, Room
+from device.pipeline.committing import CommitStatus, Committed, Committer, Queued
+from device.pipeline.sending import Sender, SendStatus
+from device.ports import Clock, Keepsake, Outbox, PreviousRun, StoredEvent, Uplink
+from device.wire.bodies import Gap
+from device.wire.events import Draft
+from device.wire.names import RunId
+
+log = logging.getLogger(__name__)
+
+QUEUE_AT_MOST = 2000
+BATCH_AT_MOST = 256
+"""Drafts of one transaction."""
+
+SETTLE_AT = 100
+SETTLE_NS = 100_000_000
+"""Acknowledged rows are removed together: each transaction costs the card a sync."""
+
+TURN_S = 0.5
+NO_PLACES = Room(backlog=0, live=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryStatus:
+    """How delivery stands; counts are since the start.
+
+    run: None until the outbox is open. waiting: events that have not arrived yet. queued: drafts
+    that are not committed yet. problem, disk_problem: for people; None while all is well.
+    queue_lost: drafts that found the queue full.
+    """
+
+    run: RunId | None
+    last_seq: int
+    waiting: int
+    size_bytes: int
+    queued: int
+    is_connected: bool
+    problem: str | None
+    disk_problem: str | None
+    expelled: int
+    oversize: int
+    not_durable: int
+    refused: int
+    queue_lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the uplink thread has room for; epoch: the connection that it is for."""
+
+    epoch: int = 0
+    places: Room = NO_PLACES
+
+
+class Delivery:
+    """The two turns, and the queue before them.
+
+    outbox_factory: called on the outbox thread, again after each TransientError.
+    uplink_factory: called on the uplink thread, once there is a run.
+    group_ms: drafts wait so long for others to share their transaction.
+    on_committed: called on the outbox thread with what is on disk now, in order.
+    first: the draft of `run.started`, which comes before any other of its run.
+    spare_factory: an outbox in memory for a disk that fails; see `Committer`.
+    jitter: random, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        outbox_factory: Callable[[], Outbox],
+        uplink_factory: Callable[[RunId], Uplink],
+        settings: DeliverySettings,
+        group_ms: int,
+        clock: Clock,
+        on_committed: Committed,
+        first: Callable[[PreviousRun | None], Draft],
+        spare_factory: Callable[[PreviousRun | None], Outbox] | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._uplink_factory = uplink_factory
+        self._settings = settings
+        self._group_ns = group_ms * 1_000_000
+        self._clock = clock
+        self._jitter = jitter
+        self._committer = Committer(outbox_factory, spare_factory, first, on_committed, clock)
+        self._uplink: Uplink | None = None
+        self._sender: Sender | None = None
+        self._has_run = Event()
+        # Everything below belongs to the lock of `_changed`.
+        self._changed = Condition()
+        self._queue: deque[Queued] = deque()
+        self._lost: Counter[str] = Counter()
+        self._queue_lost = 0
+        self._settled: list[int] = []
+        self._settled_ns = 0
+        self._epoch = 0
+        self._is_restart_asked = False
+        self._wanted = _Wanted()
+        self._is_fed = False
+        """Nothing more to send until something is committed or the connection is a new one."""
+        self._is_feeding = False
+        self._handed: list[StoredEvent] = []
+        self._live_from = 0
+        self._state_payload: bytes | None = None
+        self._commit_status = CommitStatus()
+        self._send_status = SendStatus()
+        self._is_closed = False
+
+    # --- any thread ---------------------------------------------------------------------------
+
+    def report(self, draft: Draft, keepsake: Keepsake | None = None) -> bool:
+        """Queue a draft; never waits for the disk. False: the queue is full (or closed), and a
+        gap event will count the draft."""
+        with self._changed:
+            if self._is_closed or len(self._queue) >= QUEUE_AT_MOST:
+                self._lost[draft.body.subfolder] += 1
+                self._queue_lost += 1
+                return False
+            self._queue.append(Queued(draft, keepsake, self._clock.monotonic_ns()))
+            self._changed.notify_all()
+            return True
+
+    def set_state(self, payload: bytes) -> None:
+        """Publish retained `state`, now or at the next connect; newest wins."""
+        with self._changed:
+            self._state_payload = payload
+        self._wake_uplink()
+
+    def status(self) -> DeliveryStatus:
+        with self._changed:
+            commit, send = self._commit_status, self._send_status
+            return DeliveryStatus(
+                run=commit.run,
+                last_seq=commit.last_seq,
+                waiting=commit.waiting,
+                size_bytes=commit.size_bytes,
+                queued=len(self._queue),
+                is_connected=send.is_connected,
+                problem=send.problem,
+                disk_problem=commit.problem,
+                expelled=commit.expelled,
+                oversize=commit.oversize,
+                not_durable=commit.not_durable,
+                refused=send.refused,
+                queue_lost=self._queue_lost,
+            )
+
+    def wake(self) -> None:
+        """End both threads' waits, so that they hear of the end."""
+        with self._changed:
+            self._changed.notify_all()
+        self._wake_uplink()
+
+    def _wake_uplink(self) -> None:
+        uplink = self._uplink
+        if uplink is not None:
+            uplink.wake()
+
+    # --- the outbox thread ----------------------------------------------------------------------
+
+    def outbox_turn(self) -> None:
+        """Commit what is due, forget what has arrived, and hand on what there is room for; waits
+        at most `TURN_S` for any of it."""
+        with self._changed:
+            wait_s = self._idle_s()
+            if wait_s > 0:
+                self._changed.wait(wait_s)
+            is_commit_due = self._commit_in_ns() <= 0
+            batch = list(self._queue)[:BATCH_AT_MOST] if is_commit_due else []
+            lost = Counter(self._lost) if is_commit_due else Counter[str]()
+            settled = self._take_settled()
+            is_restart, self._is_restart_asked = self._is_restart_asked, False
+            # While places are being filled, the uplink thread asks for no others.
+            wanted, self._wanted = self._wanted, _Wanted(self._epoch)
+            self._is_feeding = wanted.places.live > 0
+        if settled:
+            self._committer.remove(settled)
+        if is_restart:
+            self._committer.restart()
+        if (is_commit_due and self._commit(batch, lost)) or is_restart:
+            with self._changed:
+                self._is_fed = False
+        self._feed(wanted)
+        with self._changed:
+            self._commit_status = self._committer.status()
+        if self._committer.is_started:
+            self._has_run.set()
+
+    def _idle_s(self) -> float:
+        is_feeding = self._wanted.places.live > 0 and not self._is_fed
+        if self._is_restart_asked or is_feeding:
+            return 0.0
+        wait_ns = min(self._commit_in_ns(), self._settle_in_ns())
+        return min(max(wait_ns, 0) / 1e9, TURN_S)
+
+    def _commit_in_ns(self) -> int:
+        now_ns = self._clock.monotonic_ns()
+        pause_ns = self._committer.pause_ns()
+        if not self._committer.is_started:
+            return pause_ns
+        if not self._queue and not self._lost:
+            return round(TURN_S * 1e9)
+        if not self._queue or len(self._queue) >= BATCH_AT_MOST:
+            return pause_ns
+        return max(pause_ns, self._queue[0].arrived_ns + self._group_ns - now_ns)
+
+    def _settle_in_ns(self) -> int:
+        if not self._settled:
+            return round(TURN_S * 1e9)
+        if len(self._settled) >= SETTLE_AT:
+            return 0
+        return self._settled_ns + SETTLE_NS - self._clock.monotonic_ns()
+
+    def _take_settled(self) -> list[int]:
+        # Before a restart all of it: what has arrived must not be read, and sent, again.
+        if self._settle_in_ns() > 0 and not self._is_restart_asked:
+            return []
+        settled, self._settled = self._settled, []
+        return settled
+
+    def _commit(self, batch: list[Queued], lost: Counter[str]) -> bool:
+        with_gap = [*batch, self._gap(lost)] if lost else batch
+        if not self._committer.commit(with_gap):
+            return False
+        with self._changed:
+            for _ in batch:
+                self._queue.popleft()
+            self._lost -= lost
+        return True
+
+    def _gap(self, lost: Counter[str]) -> Queued:
+        now_ns = self._clock.monotonic_ns()
+        body = Gap(reason="disk", counts=dict(lost))
+        draft = Draft(time_ns=self._clock.wall_ns(), mono_ns=now_ns, body=body)
+        return Queued(draft, None, now_ns)
+
+    def _feed(self, wanted: _Wanted) -> None:
+        if wanted.places.live <= 0:
+            return
+        events = self._committer.feed(wanted.places)
+        with self._changed:
+            self._is_feeding = False
+            if wanted.epoch == self._epoch:
+                self._is_fed = not events
+                if not events:
+                    self._wanted = wanted
+                    return
+                self._handed = events
+                self._live_from = self._committer.live_from
+            # Else the connection has gone meanwhile: the next one begins from the oldest.
+        self._wake_uplink()
+
+    # --- the uplink thread ----------------------------------------------------------------------
+
+    def uplink_turn(self) -> None:
+        """Network work for about a second at most, once there is a run."""
+        if not self._has_run.wait(TURN_S):
+            return
+        sender = self._sender or self._start_sender()
+        arrived, is_new = sender.turn(1.0)
+        with self._changed:
+            if arrived and not self._settled:
+                self._settled_ns = self._clock.monotonic_ns()
+            self._settled += arrived
+            if is_new:
+                self._epoch += 1
+                self._is_restart_asked = True
+                self._handed = []
+                self._wanted = _Wanted(self._epoch)
+            handed, self._handed = self._handed, []
+            live_from = self._live_from
+            state, self._state_payload = self._state_payload, None
+        if state is not None and self._uplink is not None:
+            self._uplink.set_state(state)
+        sender.send(handed, live_from)
+        places = sender.places()
+        with self._changed:
+            if not self._handed and not self._is_feeding:
+                self._wanted = _Wanted(self._epoch, places)
+            self._send_status = sender.status()
+            self._changed.notify_all()
+
+    def _start_sender(self) -> Sender:
+        run = self._commit_status.run
+        if run is None:
+            raise AssertionError("an uplink wants a run")
+        self._uplink = self._uplink_factory(run)
+        self._sender = Sender(self._uplink, self._settings, self._clock, self._jitter)
+        return self._sender
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Commit what is queued, close the outbox as asked, say `offline`. Both threads must have
+        ended; may be called twice, raises nothing."""
+        with self._changed:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            settled, self._settled = self._settled, []
+        if settled:
+            self._committer.remove(settled)
+        while self._queue or self._lost:
+            batch = list(self._queue)[:BATCH_AT_MOST]
+            if not self._commit(batch, Counter(self._lost)):
+                log.error("not on disk at the end, lost: events=%d", len(self._queue))
+                break
+        self._committer.close()
+        self._commit_status = self._committer.status()
+        if self._uplink is not None:
+            self._uplink.close()
