@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
-class PictureFolderCamera:
+class PictureFolder:
     """Frames are Rgb, each in its picture's own shape, scaled down to fit the asked-for size.
 
     No padding and no cropping to one common size: regions are shares of a frame, so shapes may

@@ -69,15 +69,11 @@ class RtspCamera:
         self._thread = Thread(target=self._drain, args=(address,), name="rtsp", daemon=True)
         self._thread.start()
         with self._changed:
-            self._changed.wait_for(lambda: self._is_open or self._problem is not None, open_s)
-            is_open, problem = self._is_open, self._problem
-        if not is_open:
-            self._stop.set()
-            raise TransientError(
-                problem
-                or f"{self._shown_url} answered nothing within {open_s:g} s; want an RTSP camera "
-                "there: check its address, its power and the network"
-            )
+            self._changed.wait_for(self._is_decided, open_s)
+            if self._is_open:
+                return
+        self._stop.set()
+        raise TransientError(self._why() or self._nothing_came(open_s))
 
     @property
     def description(self) -> str:
@@ -140,6 +136,18 @@ class RtspCamera:
                         self._put(_Latest(frame, arrived_ns, sequence))
         return f"{self._shown_url} ended the stream; want one that goes on: it is opened again"
 
+    def _is_decided(self) -> bool:
+        return self._is_open or self._problem is not None
+
+    def _why(self) -> str | None:
+        return self._problem
+
+    def _nothing_came(self, within_s: float) -> str:
+        return (
+            f"{self._shown_url} answered nothing within {within_s:g} s; want an RTSP camera "
+            "there: check its address, its power and the network"
+        )
+
     def _put(self, latest: _Latest) -> None:
         with self._changed:
             self._latest = latest
@@ -164,9 +172,7 @@ class RtspCamera:
                     "gives for RTSP"
                 )
             case av.error.ExitError():
-                wanted = "a stream that goes on" if self._is_open else "an RTSP camera there"
-                silent_s = self._silence_s if self._is_open else self._open_s
-                return f"{url} answered nothing within {silent_s:g} s; want {wanted}"
+                return self._nothing_came(self._silence_s if self._is_open else self._open_s)
             case _:
                 return f"{url} cannot be played ({exc.strerror}); want an RTSP camera's stream"
 

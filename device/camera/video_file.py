@@ -32,7 +32,7 @@ class _Decoded(NamedTuple):
     at_ns: int
 
 
-class VideoFileCamera:
+class VideoFile:
     """Frames are Yuv420 in the file's own size and timing, at most `frames_per_s` of them.
 
     Of a file that was cut, what can be decoded is played. Where decoding is slower than the
