@@ -100,6 +100,8 @@ def run_box(
             clock=clock,
             on_committed=journal.committed,
             first=first,
+            spare_factory=lambda previous: assembly.open_spare_outbox(config, previous),
+            jitter=assembly.jitter,
         )
         closing.callback(delivery.close)
         loop = Loop(

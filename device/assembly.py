@@ -7,11 +7,12 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from device.clocks import SystemClock
 from device.config import CameraConfig, Config
 from device.core.bundle import Bundle
+from device.core.delivery import SPARE_FIRST_ROW
 from device.core.images import Image, Rectangle
 from device.errors import ModelError
 from device.ports import (
@@ -23,16 +24,23 @@ from device.ports import (
     Outbox,
     Pins,
     PressCallback,
+    PreviousRun,
     Runtime,
     Uplink,
     Vitals,
 )
 from device.wire.control import ControlRequest
+from device.wire.names import RunId
 from device.wire.state import Backend
+
+if TYPE_CHECKING:
+    from device.camera.listing import Listing
 
 log = logging.getLogger(__name__)
 
 DISTRIBUTION = "lookout-appliance"
+SPARE_BYTES = 20_000_000
+"""Of events in memory while the disk fails: the box must not die of what it cannot write."""
 
 
 def lookout_version() -> str:
@@ -124,11 +132,11 @@ def load_bundle(bundle: Bundle, runtime: Runtime, threads: int) -> tuple[Classif
     return TfliteClassifier(bundle, network), backend
 
 
-def list_cameras() -> list[Any]:
+def list_cameras() -> "Listing":
     """What `lookout camera list` shows."""
     from device.camera.listing import list_cameras as found
 
-    return list(found())
+    return found()
 
 
 def open_camera(config: CameraConfig, clock: Clock, model_size: tuple[int, int] | None) -> Camera:
@@ -199,10 +207,24 @@ def open_outbox(config: Config) -> Outbox:
     )
 
 
-def open_uplink(config: Config, clock: Clock) -> Uplink:
+def open_spare_outbox(config: Config, previous: PreviousRun | None) -> Outbox:
+    """In memory, for a disk that fails; its rows never meet those of the disk."""
+    from device.messaging.memory_outbox import MemoryOutbox
+
+    return MemoryOutbox(
+        config.device.name,
+        config.device.registry,
+        SPARE_BYTES,
+        previous=previous,
+        first_row=SPARE_FIRST_ROW,
+    )
+
+
+def open_uplink(config: Config, clock: Clock, run: RunId) -> Uplink:
+    """Connects by itself, turn by turn."""
     from device.messaging.paho_uplink import PahoUplink
 
-    return PahoUplink(config.mqtt, config.topics, clock, jitter)
+    return PahoUplink(config.mqtt, config.topics, run, clock, jitter)
 
 
 def open_album(config: Config) -> Album:

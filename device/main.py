@@ -9,43 +9,46 @@ from collections.abc import Sequence
 from device.commands.screen import complain
 from device.errors import LookoutError
 
-COMMANDS = (
-    "run",
-    "classify",
-    "watch",
-    "status",
-    "snap",
-    "look",
-    "pause",
-    "why",
-    "model",
-    "camera",
-    "config",
-    "version",
-    "trial",
-)
-"""Modules of `device/commands/`, in the order in which help shows them."""
+MODULES = {
+    "demo": "device.demo",
+    "run": "device.commands.run",
+    "classify": "device.commands.classify",
+    "watch": "device.commands.watch",
+    "status": "device.commands.status",
+    "snap": "device.commands.snap",
+    "look": "device.commands.look",
+    "pause": "device.commands.pause",
+    "resume": "device.commands.pause",
+    "why": "device.commands.why",
+    "model": "device.commands.model",
+    "camera": "device.commands.camera",
+    "config": "device.commands.config",
+    "version": "device.commands.version",
+    "trial": "device.commands.trial",
+}
+"""Where each command lives, in the order in which help shows them."""
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The command line; of one command where its name is known, so that nothing else is loaded."""
     top = argparse.ArgumentParser(
         prog="lookout",
         description="Lookout sees, decides, acts and reports. Start with: lookout demo",
     )
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    importlib.import_module("device.demo").add_to(subparsers)
-    for name in COMMANDS:
-        importlib.import_module(f"device.commands.{name}").add_to(subparsers)
+    wanted = [MODULES[command]] if command in MODULES else dict.fromkeys(MODULES.values())
+    for module in wanted:
+        importlib.import_module(module).add_to(subparsers)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (`device.errors.ExitCode`, docs/exit-codes.md)."""
-    arguments = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = parser(words[0] if words else None).parse_args(words)
     try:
         return int(arguments.run(arguments))
     except LookoutError as exc:

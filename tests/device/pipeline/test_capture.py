@@ -4,9 +4,10 @@ from threading import Event
 
 from device.camera.fake_camera import FakeCamera, Step
 from device.clocks import HandClock
+from device.core.images import Frame
 from device.errors import SourceEndedError, TransientError
 from device.pipeline.capture import Capture, Slot
-from device.ports import Camera, Frame
+from device.ports import Camera
 from tests.device.pipeline.scene import picture
 
 GONE = TransientError("unplugged")
