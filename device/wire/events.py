@@ -7,13 +7,13 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from device.wire.bodies import BODIES, Body
 from device.wire.errors import WireError
-from device.wire.names import EventId
+from device.wire.names import EventId, is_name
 
 MAX_EVENT_BYTES = 64 * 1024
 CONTENT_TYPE = "application/cloudevents+json"
@@ -82,7 +82,7 @@ class _Numbered(BaseModel):
 class _Envelope(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    specversion: str
+    specversion: Literal["1.0"]
     id: str
     source: str
     type: str
@@ -134,16 +134,16 @@ def decode(payload: bytes) -> Event:
         numbered = _Numbered.model_validate(envelope.data)
         body = _body_model(envelope.type).model_validate_json(json.dumps(envelope.data))
     except (ValueError, RecursionError) as exc:
-        raise WireError(f"not an event: {_first_mistake(exc)}") from exc
+        raise WireError(f"not an event: {first_mistake(exc)}") from exc
     event_id = EventId.parse(envelope.id)
     if (str(event_id.run), event_id.seq) != (numbered.run, numbered.seq):
         raise WireError(f"event id {envelope.id}: data names run {numbered.run} seq {numbered.seq}")
-    source = envelope.source.split("/")
-    if len(source) != 4 or source[0] or source[2] != "devices" or source[3] != event_id.device:
+    root, registry, *rest = [*envelope.source.split("/"), ""]
+    if root or not is_name(registry) or rest != ["devices", event_id.device, ""]:
         raise WireError(f"source {envelope.source!r}: want /REGISTRY/devices/{event_id.device}")
     return Event(
         id=event_id,
-        registry=source[1],
+        registry=registry,
         draft=Draft(time_ns=time_ns(envelope.time), mono_ns=numbered.mono_ns, body=body),
         is_durable=numbered.durable,
     )
@@ -174,7 +174,8 @@ def _body_model(type_name: str) -> type[Body]:
     raise WireError(f"type {type_name!r}: no event of this reader")
 
 
-def _first_mistake(exc: Exception) -> str:
+def first_mistake(exc: Exception) -> str:
+    """What is wrong first, with its place where pydantic found it."""
     if isinstance(exc, ValidationError):
         mistake = exc.errors()[0]
         return f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"

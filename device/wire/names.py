@@ -8,8 +8,17 @@ from device.wire.errors import WireError
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
 """Of a device or a registry: starts with a letter, no character that MQTT gives a meaning."""
 
-_RUN = re.compile(r"^([1-9][0-9]{0,17})-([0-9a-f]{8})$")
-_EVENT_ID = re.compile(r"^([A-Za-z][A-Za-z0-9_-]{0,63}):([0-9]+-[0-9a-f]{8}):([1-9][0-9]{0,17})$")
+_NAME = re.compile(NAME_PATTERN)
+_RUN = re.compile(r"([1-9][0-9]{0,17})-([0-9a-f]{8})")
+_EVENT_ID = re.compile(
+    r"([A-Za-z][A-Za-z0-9_-]{0,63}):([1-9][0-9]*-[0-9a-f]{8}):([1-9][0-9]{0,17})"
+)
+
+
+def is_name(text: str) -> bool:
+    """Whether a device or a registry may be called so."""
+    # fullmatch: a `$` would let a newline pass at the end.
+    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,7 +38,7 @@ class RunId:
     @classmethod
     def parse(cls, text: str) -> "RunId":
         """Raises WireError."""
-        found = _RUN.match(text)
+        found = _RUN.fullmatch(text)
         if found is None:
             raise WireError(f"run id {text!r}: want a number from 1, a dash and 8 hex digits")
         return cls(int(found[1]), found[2])
@@ -49,7 +58,7 @@ class EventId:
     @classmethod
     def parse(cls, text: str) -> "EventId":
         """Raises WireError."""
-        found = _EVENT_ID.match(text)
+        found = _EVENT_ID.fullmatch(text)
         if found is None:
             raise WireError(f"event id {text!r}: want DEVICE:RUN:SEQ, such as garden:3-9f2c1a7b:42")
         return cls(found[1], RunId.parse(found[2]), int(found[3]))

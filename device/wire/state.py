@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from device.wire.bodies import Part, RegionSight
 from device.wire.errors import WireError
+from device.wire.events import first_mistake
 
 
 class Degraded(Part):
@@ -92,7 +93,7 @@ def decode_state(payload: bytes) -> State:
     try:
         return State.model_validate_json(payload)
     except ValidationError as exc:
-        raise WireError(f"not a state: {exc.errors()[0]['msg']}") from exc
+        raise WireError(f"not a state: {first_mistake(exc)}") from exc
 
 
 def decode_availability(payload: bytes) -> Availability:
@@ -100,4 +101,4 @@ def decode_availability(payload: bytes) -> Availability:
     try:
         return Availability.model_validate_json(payload)
     except ValidationError as exc:
-        raise WireError(f"not an availability: {exc.errors()[0]['msg']}") from exc
+        raise WireError(f"not an availability: {first_mistake(exc)}") from exc
