@@ -136,7 +136,7 @@ class ControlServer:
         with self._lock:
             if thread is not None:
                 del self._threads[thread]
-            if self._stop.is_set() and not self._threads:
+            if self._stop.is_set() and not self._threads and not self._accepting.is_alive():
                 self._stop_end.close()
 
     def _converse(self, connection: socket.socket) -> None:
