@@ -90,6 +90,12 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "Ends with Ctrl-C, and leaves nothing behind.",
     )
     parser.add_argument("--seconds", type=float, metavar="N", help="end after so long")
+    parser.add_argument(
+        "--broker",
+        choices=("auto", "mosquitto", "pip"),
+        default="auto",
+        help="auto: mosquitto where it is installed, else the one that pip brings",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -99,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop = Event()
     with ExitStack() as closing:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="lookout-demo-")))
-        broker = DemoBroker(folder)
+        broker = DemoBroker(folder, arguments.broker)
         closing.callback(broker.close)
         closing.enter_context(_far_end(broker.port, lines))
         settings = folder / "lookout.toml"
@@ -202,7 +208,7 @@ def _far_end(port: int, lines: "Queue[Line]") -> Iterator[None]:
 
     def on_message(_client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
         try:
-            record = record_of(decode(message.payload))
+            record = record_of(decode(bytes(message.payload)))
             lines.put_nowait(
                 ("event", f"{record.id}  {record.headline}", json.loads(message.payload))
             )

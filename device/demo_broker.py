@@ -4,14 +4,18 @@ import importlib.util
 import shutil
 import socket
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
+from typing import Literal, TypeAlias
 
 from device.errors import TransientError
 
 HOST = "127.0.0.1"
 START_WITHIN_S = 10.0
+
+Choice: TypeAlias = Literal["auto", "mosquitto", "pip"]
 
 _MOSQUITTO = """\
 listener {port} {host}
@@ -42,7 +46,7 @@ dynamic_filters = true
 class DemoBroker:
     """A broker on a free port of 127.0.0.1, its own process; forgets everything at its end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, choice: Choice = "auto") -> None:
         """folder: for its settings and its log.
 
         Raises:
@@ -50,14 +54,15 @@ class DemoBroker:
         """
         self.port = free_port()
         program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-        self._stop: Event = Event()
-        if program is not None:
+        if choice == "mosquitto" and program is None:
+            raise TransientError("mosquitto is not installed; want it: `apt install mosquitto`")
+        if program is not None and choice != "pip":
             self.name = "mosquitto"
             settings = folder / "mosquitto.conf"
             settings.write_text(_MOSQUITTO.format(host=HOST, port=self.port))
             command = [program, "-c", str(settings)]
         else:
-            self.name = "iotcore (mosquitto is not installed)"
+            self.name = "iotcore (a broker from pip)"
             command = _pip_broker(folder, self.port)
         self._log_path = folder / "broker.log"
         with self._log_path.open("wb") as log:
@@ -111,8 +116,6 @@ def _pip_broker(folder: Path, port: int) -> list[str]:
             "no MQTT broker for the demo: want mosquitto (`apt install mosquitto`) or "
             "`pip install 'lookout-appliance[demo]'`"
         )
-    import sys
-
     settings = folder / "broker.toml"
     settings.write_text(_RUMQTTD.format(host=HOST, port=port))
     # The child ends with our end of its standard input, so a killed demo leaves nothing behind.

@@ -163,14 +163,17 @@ def _resolve(model: Any, value: Any, folder: Path) -> Any:  # noqa: ANN401 - raw
     resolved = {}
     for key, inner in value.items():
         field = section.model_fields.get(key)
-        annotations = (field.annotation, *get_args(field.annotation)) if field else ()
-        if isinstance(inner, str) and inner and Path in annotations:
+        if isinstance(inner, str) and inner and field and _is_path(field.annotation):
             resolved[key] = str(folder / Path(inner).expanduser())
         elif field is not None:
             resolved[key] = _resolve(field.annotation, inner, folder)
         else:
             resolved[key] = inner
     return resolved
+
+
+def _is_path(annotation: Any) -> bool:  # noqa: ANN401 - an annotation of any shape
+    return annotation is Path or any(map(_is_path, get_args(annotation)))
 
 
 def _mistake(error: ErrorDetails, lines: KeyLines) -> Mistake:
