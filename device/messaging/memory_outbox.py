@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from device.messaging.numbering import Lost, Numbered, Numberer, size_of
+from device.messaging.numbering import Lost, Numbered, Numberer, chunk_bytes, size_of
 from device.ports import Appended, PreviousRun, StoredEvent
 from device.wire.events import Draft, Event
 from device.wire.names import RunId
@@ -48,6 +48,7 @@ class MemoryOutbox:
         self._next_row = first_row
         self._last_seq = 0
         self._size_bytes = 0
+        self._gap_row = 0
         self.ended_cleanly = False
 
     @property
@@ -85,11 +86,12 @@ class MemoryOutbox:
         expelled = 0
         while self._size_bytes + needed > self._max_bytes and len(self._rows) > len(gaps):
             over = self._size_bytes + needed - self._max_bytes
-            lost = self._expel(max(over, self._max_bytes // 100))
-            expelled += lost.events
+            lost = self._expel(chunk_bytes(over, self._max_bytes))
+            expelled += lost.expelled
             gap = self._numberer.number(replace(drafts[0], body=lost.gap()), self._last_seq + 1)
             gaps.append(gap)
             stored.append(self._insert(gap))
+            self._gap_row = stored[-1].row
         numbered = self._numberer.number_all(drafts, self._last_seq)
         stored += [self._insert(each) for each in numbered]
         return Appended(
@@ -110,10 +112,15 @@ class MemoryOutbox:
         return stored
 
     def _expel(self, size_bytes: int) -> Lost:
+        """The lowest rank first; the last gap event always, so that there is one and not many."""
         lost = Lost()
-        for each in sorted(self._rows.values(), key=lambda row: row.event.draft.rank):
-            if lost.size_bytes >= size_bytes or lost.is_full:
+        last_gap = [self._rows[self._gap_row]] if self._gap_row in self._rows else []
+        by_rank = sorted(self._rows.values(), key=lambda row: row.event.draft.rank)
+        for each in (*last_gap, *by_rank):
+            if lost.rows and (lost.size_bytes >= size_bytes or lost.is_full):
                 break
+            if each.stored.row not in self._rows:
+                continue
             event = each.event
             lost.add(str(event.id.run), event.id.seq, event.subfolder, each.stored.payload)
             del self._rows[each.stored.row]

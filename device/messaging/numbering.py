@@ -12,8 +12,16 @@ from device.wire.names import EventId, RunId
 ROW_OVERHEAD_BYTES = 120
 """What a row costs beside its payload: key, run, seq, subfolder, index entry, page slack."""
 
+GAP_ROOM_BYTES = 1000
+
 MOST_RANGES = 200
 """Runs that one gap event names: each takes about 80 bytes, and an event has 64 KiB at most."""
+
+
+def chunk_bytes(over_bytes: int, bound_bytes: int) -> int:
+    """How much to expel for `over_bytes`: a hundredth of the bound at least, or each new event
+    would bring a gap event of its own; and room for that gap event."""
+    return max(over_bytes + GAP_ROOM_BYTES, bound_bytes // 100)
 
 
 def size_of(payload: bytes) -> int:
@@ -65,7 +73,9 @@ class Lost:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._ranges: dict[str, LostRange] = {}
-        self.events = 0
+        self.rows = 0
+        self.expelled = 0
+        """Without gap events: what they tell of was counted when it went."""
         self.size_bytes = 0
 
     @property
@@ -75,7 +85,7 @@ class Lost:
 
     def add(self, run: str, seq: int, subfolder: str, payload: bytes) -> None:
         """An expelled gap event is counted, and what it told of is not forgotten with it."""
-        self.events += 1
+        self.rows += 1
         self.size_bytes += size_of(payload)
         self._counts[subfolder] += 1
         self._extend(LostRange(run=run, first=seq, last=seq, count=1))
@@ -85,6 +95,8 @@ class Lost:
                 self._counts.update(body.counts)
                 for each in body.ranges:
                     self._extend(each)
+        else:
+            self.expelled += 1
 
     def _extend(self, more: LostRange) -> None:
         known = self._ranges.get(more.run)

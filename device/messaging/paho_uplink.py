@@ -249,6 +249,7 @@ class PahoUplink:
             reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_inflight_messages = 0  # else paho queues what is over; our callers keep count
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -318,7 +319,6 @@ class PahoUplink:
             return
         self._receive_maximum = getattr(properties, "ReceiveMaximum", 65535)
         self._packet_maximum = getattr(properties, "MaximumPacketSize", None)
-        client.max_inflight_messages_set(self._receive_maximum)
         self._is_connected = True
         self._began_ns = self._clock.monotonic_ns()
         self._connects += 1

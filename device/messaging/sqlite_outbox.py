@@ -10,12 +10,13 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from device.errors import TransientError
 from device.messaging.ballast import Ballast
-from device.messaging.numbering import Lost, Numbered, Numberer, size_of
+from device.messaging.numbering import Lost, Numbered, Numberer, chunk_bytes, size_of
 from device.messaging.outbox_file import (
     DamagedError,
     disk_errors,
@@ -32,6 +33,9 @@ from device.wire.names import RunId
 log = logging.getLogger(__name__)
 
 _RUNS_KEPT = 10
+
+_GAP = "SELECT row, run, seq, subfolder, payload FROM events WHERE row = ?"
+_BY_RANK = "SELECT row, run, seq, subfolder, payload FROM events ORDER BY rank, row"
 
 
 def _four_random_bytes() -> str:
@@ -82,6 +86,7 @@ class SqliteOutbox:
         self._damage: str | None = None
         self._is_closed = False
         self._last_row = 0
+        self._gap_row = 0
         self._open(known_number=0)
 
     # --- opening --------------------------------------------------------------------------
@@ -188,18 +193,19 @@ class SqliteOutbox:
         totals = self._totals
         with self._transaction():
             needed = sum(size_of(each.payload) for each in self._number(drafts))
+            gap_row = self._gap_row
             while totals.size_bytes + needed > bound_bytes and totals.waiting > len(gaps):
-                # A hundredth at a time, or each new event would bring a gap event of its own.
                 over = totals.size_bytes + needed - bound_bytes
-                lost = self._expel(max(over, bound_bytes // 100))
-                expelled += lost.events
+                lost = self._expel(chunk_bytes(over, bound_bytes), gap_row)
+                expelled += lost.expelled
                 draft = replace(drafts[0], body=lost.gap())
                 gap = self._numberer.number(draft, totals.last_seq + 1)
                 stored.append(self._insert(gap))
                 gaps.append(gap.event)
+                gap_row = stored[-1].row
                 totals = _Totals(
                     last_seq=totals.last_seq + 1,
-                    waiting=totals.waiting - lost.events + 1,
+                    waiting=totals.waiting - lost.rows + 1,
                     size_bytes=totals.size_bytes - lost.size_bytes + size_of(gap.payload),
                 )
             numbered = self._numberer.number_all(drafts, totals.last_seq)
@@ -212,6 +218,7 @@ class SqliteOutbox:
             self._write(totals)
         self._totals = totals
         self._last_row = stored[-1].row
+        self._gap_row = gap_row
         return Appended(
             events=[each.event for each in numbered],
             stored=stored,
@@ -236,17 +243,17 @@ class SqliteOutbox:
             raise AssertionError("an INSERT gave no row number")
         return StoredEvent(row, str(event.id), event.subfolder, numbered.payload)
 
-    def _expel(self, size_bytes: int) -> Lost:
+    def _expel(self, size_bytes: int, gap_row: int) -> Lost:
+        """The lowest rank first; the last gap event always, so that there is one and not many."""
         lost = Lost()
-        rows = []
-        for row, run, seq, subfolder, payload in self._db.execute(
-            "SELECT row, run, seq, subfolder, payload FROM events ORDER BY rank, row"
-        ):
-            if lost.size_bytes >= size_bytes or lost.is_full:
+        gone = []
+        by_rank = (each for each in self._db.execute(_BY_RANK) if each[0] != gap_row)
+        for row, *event in chain(self._db.execute(_GAP, (gap_row,)), by_rank):
+            if lost.rows and (lost.size_bytes >= size_bytes or lost.is_full):
                 break
-            lost.add(run, seq, subfolder, payload)
-            rows.append((row,))
-        self._db.executemany("DELETE FROM events WHERE row = ?", rows)
+            lost.add(*event)
+            gone.append((row,))
+        self._db.executemany("DELETE FROM events WHERE row = ?", gone)
         return lost
 
     def oldest(self, limit: int, after_row: int = 0) -> list[StoredEvent]:

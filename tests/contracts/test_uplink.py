@@ -1,0 +1,175 @@
+"""What every uplink promises; paho's against a real broker."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from device.clocks import SystemClock
+from device.config import MqttConfig
+from device.messaging.fake_uplink import FakeUplink
+from device.messaging.paho_uplink import PahoUplink
+from device.ports import StoredEvent, Uplink
+from device.wire.names import RunId, Topics
+from tests.kit.broker import Broker, free_port
+from tests.kit.waiting import wait_until
+from tests.tools import require_tool
+
+RUN = RunId(1, "00000000")
+
+
+@dataclass
+class Stage:
+    """An uplink, and what a test can do to its broker."""
+
+    uplink: Uplink
+    take_away: Callable[[], None]
+    give_back: Callable[[], None]
+
+    def turn_until(self, fact: Callable[[], object], what: str) -> list[int]:
+        rows: list[int] = []
+
+        def happened() -> object:
+            rows.extend(self.uplink.turn(0.05))
+            return fact()
+
+        wait_until(happened, what, timeout_s=20.0, every_s=0.0)
+        return rows
+
+    def connect(self) -> None:
+        self.turn_until(lambda: self.uplink.is_connected, "connected")
+
+    def arrived(self, count: int) -> list[int]:
+        rows: list[int] = []
+
+        def all_there() -> bool:
+            rows.extend(self.uplink.turn(0.05))
+            return len(rows) >= count
+
+        wait_until(all_there, f"{count} rows acknowledged", timeout_s=20.0, every_s=0.0)
+        return rows
+
+
+def fake_stage(_folder: Path) -> Iterator[Stage]:
+    uplink = FakeUplink(acknowledges=True)
+    yield Stage(uplink, uplink.drop, uplink.let_in)
+    uplink.close()
+
+
+def mosquitto_stage(folder: Path) -> Iterator[Stage]:
+    with Broker(require_tool("mosquitto"), folder / "broker") as broker:
+        uplink = PahoUplink(
+            MqttConfig(port=broker.port),
+            Topics("home", "garden"),
+            RUN,
+            SystemClock(),
+            jitter=lambda: 0.0,
+        )
+        yield Stage(uplink, broker.stop, broker.start)
+        uplink.close()
+
+
+STAGES = {"fake": fake_stage, "paho": mosquitto_stage}
+
+
+@pytest.fixture(params=STAGES)
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    yield from STAGES[request.param](tmp_path)
+
+
+def stored(row: int, size_bytes: int = 20) -> StoredEvent:
+    return StoredEvent(row, f"garden:{RUN}:{row}", "detection", b"x" * size_bytes)
+
+
+def test_it_connects_by_its_turns_alone(stage: Stage) -> None:
+    assert not stage.uplink.is_connected
+    stage.connect()
+    assert stage.uplink.connects == 1
+    assert stage.uplink.problem is None
+
+
+def test_what_is_published_is_acknowledged_row_by_row(stage: Stage) -> None:
+    stage.connect()
+    rows = range(1, min(50, stage.uplink.receive_maximum) + 1)
+    for row in rows:
+        stage.uplink.publish(stored(row))
+    assert sorted(stage.arrived(len(rows))) == list(rows)
+    assert stage.uplink.refused() == []
+
+
+def test_a_row_is_acknowledged_once(stage: Stage) -> None:
+    stage.connect()
+    stage.uplink.publish(stored(7))
+    assert stage.arrived(1) == [7]
+    assert stage.uplink.turn(0.05) == []
+
+
+def test_the_largest_event_passes(stage: Stage) -> None:
+    stage.connect()
+    stage.uplink.publish(stored(1, size_bytes=64 * 1024))
+    assert stage.arrived(1) == [1]
+
+
+def test_a_lost_broker_is_named_and_a_new_connection_counted(stage: Stage) -> None:
+    stage.connect()
+    stage.take_away()
+    stage.turn_until(lambda: not stage.uplink.is_connected, "the loss is noticed")
+    assert stage.uplink.problem
+    stage.give_back()
+    stage.connect()
+    assert stage.uplink.connects == 2
+    assert stage.uplink.problem is None
+
+
+def test_what_was_under_way_on_a_lost_connection_may_be_sent_again(stage: Stage) -> None:
+    stage.connect()
+    stage.take_away()
+    stage.turn_until(lambda: not stage.uplink.is_connected, "the loss is noticed")
+    stage.give_back()
+    stage.connect()
+    stage.uplink.publish(stored(3))
+    assert 3 in stage.arrived(1)
+
+
+def test_it_takes_at_least_one_event_at_a_time(stage: Stage) -> None:
+    stage.connect()
+    assert stage.uplink.receive_maximum >= 1
+
+
+def test_state_may_be_set_before_and_while_it_is_connected(stage: Stage) -> None:
+    stage.uplink.set_state(b"{}")
+    stage.connect()
+    for _ in range(20):
+        stage.uplink.set_state(b"{}")
+        stage.uplink.turn(0.0)
+    assert stage.uplink.is_connected
+
+
+def test_wake_ends_a_waiting_turn(stage: Stage) -> None:
+    stage.connect()
+    stage.turn_until(lambda: True, "one turn")
+    clock = SystemClock()
+    began_ns = clock.monotonic_ns()
+    for _ in range(5):
+        stage.uplink.wake()
+        stage.uplink.turn(5.0)
+    assert clock.monotonic_ns() - began_ns < 10e9
+
+
+def test_it_closes_twice_and_wakes_no_more(stage: Stage) -> None:
+    stage.connect()
+    stage.uplink.close()
+    stage.uplink.close()
+    stage.uplink.wake()
+    assert not stage.uplink.is_connected
+
+
+def test_paho_closes_without_ever_having_connected() -> None:
+    uplink = PahoUplink(
+        MqttConfig(port=free_port()), Topics("home", "garden"), RUN, SystemClock(), random.random
+    )
+    uplink.turn(0.0)
+    uplink.close()
+    assert not uplink.is_connected
