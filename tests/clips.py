@@ -6,7 +6,10 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
+
+from device.core.images import Yuv420
 
 HEIGHT_PX, WIDTH_PX = 120, 160
 COLOUR = (180, 60, 40)
@@ -67,6 +70,7 @@ def write_clip(
     """A clip of `frames` frames at `rate` a second; the container by the file's suffix."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=Fraction(rate), options=options or {})
+        assert isinstance(stream, VideoStream)
         stream.width, stream.height = WIDTH_PX, HEIGHT_PX
         stream.pix_fmt = "yuvj420p" if is_full else "yuv420p"
         stream.codec_context.color_range = FULL if is_full else LIMITED
@@ -91,3 +95,37 @@ def jpeg_of(step: int) -> bytes:
     )
     frame.pts = 0
     return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+
+
+def yuyv_of(step: int, stride: int | None = None) -> bytes:
+    """`scene` as packed 4:2:2, limited range, BT.601; lines `stride` bytes apart."""
+    y, u, v = (np.rint(part) for part in np.moveaxis(_planes(step), -1, 0))
+    packed = np.zeros((HEIGHT_PX, 2 * WIDTH_PX), np.uint8)
+    packed[:, 0::2] = y
+    packed[:, 1::4] = u[:, ::2]
+    packed[:, 3::4] = v[:, ::2]
+    lines = np.full((HEIGHT_PX, stride or 2 * WIDTH_PX), 0xA5, np.uint8)
+    lines[:, : packed.shape[1]] = packed
+    return lines.tobytes()
+
+
+def _planes(step: int) -> NDArray[np.float64]:
+    is_square = (scene(step) == 255).all(axis=2)
+    square, ground = yuv_of((255, 255, 255), False, False), yuv_of(COLOUR, False, False)
+    return np.where(is_square[..., np.newaxis], square, ground)
+
+
+def yuv_image(step: int, size: tuple[int, int], *, is_full: bool, is_bt709: bool) -> Yuv420:
+    """A plain picture of COLOUR with a brighter line, row `step`, of (height, width) `size`."""
+    height_px, width_px = size
+    y, u, v = (round(part) for part in yuv_of(COLOUR, is_full, is_bt709))
+    luma = np.full(size, y, np.uint8)
+    luma[step % height_px] = 200
+    chroma = (height_px // 2, width_px // 2)
+    return Yuv420(
+        luma,
+        np.full(chroma, u, np.uint8),
+        np.full(chroma, v, np.uint8),
+        is_full_range=is_full,
+        is_bt709=is_bt709,
+    )

@@ -50,6 +50,11 @@ class FakeCamera:
             self._steps.extend(steps)
             self._changed.notify()
 
+    def drop_rest(self) -> None:
+        """Forget the steps that are left."""
+        with self._changed:
+            self._steps.clear()
+
     def read(self, timeout_s: float) -> Frame | None:
         with self._changed:
             if self.is_closed:

@@ -26,6 +26,7 @@ OPTIONS = {
     "flags": "low_delay",
     "analyzeduration": "1000000",  # microseconds; the default looks at five seconds first
     "probesize": "1000000",
+    "fpsprobesize": "0",  # the rate is nothing to us, and finding it out takes a second
     "max_delay": "0",
 }
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from device import assembly
 from device.commands.options import add_json
-from device.commands.screen import say, say_json
+from device.commands.screen import complain, say, say_json
 from device.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def run_list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         for camera in listing.cameras:
             say_json(_as_json(camera))
+        for hint in listing.hints:
+            complain(f"note: {hint}")
         return ExitCode.OK
     for camera in listing.cameras:
         say(f"{camera.name} ({camera.source}, {camera.where})")
@@ -40,8 +42,8 @@ def run_list(arguments: argparse.Namespace) -> int:
     if not listing.cameras:
         say("No camera was found.")
         say(
-            "A Pi camera wants its ribbon cable seated at both ends; a USB camera is listed as soon "
-            "as it is plugged in; network cameras are not searched for (docs/cameras.md)."
+            "A Pi camera wants its ribbon cable seated at both ends; a USB camera is listed as "
+            "soon as it is plugged in; network cameras are not searched for (docs/cameras.md)."
         )
     for hint in listing.hints:
         say(f"note: {hint}")
