@@ -192,8 +192,10 @@ class SqliteAlbum:
                 if picture is not None:
                     self._pictures_bytes -= _on_disk(size_bytes)
                     self._unlink(self._folder / PICTURES / picture)
-            self._database.execute("PRAGMA incremental_vacuum").fetchall()
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            # A script, for `execute` takes one step, which frees a single page.
+            self._database.executescript(
+                "PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)"
+            )
 
     def _oldest(self, excess_bytes: int) -> list[tuple[int, str | None, int]]:
         """Row, picture and its size of the oldest that hold about `excess_bytes` together."""
@@ -222,7 +224,11 @@ class SqliteAlbum:
             if not _is_damage(exc):
                 raise
             log.warning("album damaged, a new one begins error=%s kept_as=%s", exc, DAMAGED)
-        path.replace(self._folder / DAMAGED)
+        aside = self._folder / DAMAGED
+        path.replace(aside)
+        if aside.stat().st_size > self._max_bytes // 4:
+            log.warning("damaged album removed size_bytes=%d", aside.stat().st_size)
+            aside.unlink()  # it would leave the new one no room
         for suffix in ("-wal", "-shm"):
             (self._folder / f"{DATABASE}{suffix}").unlink(missing_ok=True)
         return _open(path), True
