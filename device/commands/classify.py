@@ -6,10 +6,12 @@ from typing import Any
 
 from device import assembly
 from device.commands.screen import complain, say, say_json
+from device.config import DeviceConfig
 from device.core.bundle import Bundle
 from device.core.scores import Ranked, Scores, best_groups, best_labels
 from device.errors import ExitCode, PictureError
 from device.inference.pictures import read_picture
+from device.ports import BundleStore
 
 TIE = 0.01
 """Below one in a hundred the ranks of a quantized model are ties, and are not shown."""
@@ -61,9 +63,14 @@ def positive(text: str) -> int:
     return number
 
 
+def bundles() -> BundleStore:
+    """The box's own, where this machine is one, and the embedded ones."""
+    return assembly.open_bundles(DeviceConfig().state_dir)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Every picture that can be read is classified; the others are named, and the exit says so."""
-    bundle = assembly.open_bundles(None).find(arguments.model)
+    bundle = bundles().find(arguments.model)
     runtime = assembly.open_runtime(arguments.runtime)
     classifier = assembly.open_classifier(bundle, runtime, arguments.threads)
     code = ExitCode.OK

@@ -51,6 +51,11 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def run(arguments: argparse.Namespace) -> int:
     """0 whenever there is a report, whatever it says."""
     del arguments
+    return run_alone()
+
+
+def run_alone() -> int:
+    """The same, without the rest of the command line: a child starts it so."""
     _limit_self()
     report = _own_report()
     try:
