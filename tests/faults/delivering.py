@@ -1,0 +1,91 @@
+"""A program for the fault tests: real outbox, real uplink, and about a hundred events a second.
+
+    python -m tests.faults.delivering STATE_FOLDER PORT
+
+It runs until SIGTERM (ends as asked) or SIGKILL.
+"""
+
+import random
+import signal
+import sys
+from itertools import count
+from pathlib import Path
+from threading import Event, Thread
+
+from device.clocks import SystemClock
+from device.config import MqttConfig
+from device.core.delivery import DeliverySettings
+from device.messaging.paho_uplink import PahoUplink
+from device.messaging.sqlite_outbox import SqliteOutbox
+from device.pipeline.deliver import Delivery
+from device.ports import PreviousRun
+from device.wire.bodies import Body, ClockAnchor, RunStarted
+from device.wire.events import Draft
+from device.wire.names import Topics
+
+EVERY_S = 0.01
+CLOCK = SystemClock()
+
+
+def draft(body: Body) -> Draft:
+    return Draft(time_ns=CLOCK.wall_ns(), mono_ns=CLOCK.monotonic_ns(), body=body)
+
+
+def first(previous: PreviousRun | None) -> Draft:
+    return draft(
+        RunStarted(
+            previous_run=None if previous is None else str(previous.run),
+            previous_seq=None if previous is None else previous.last_seq,
+            reason="first" if previous is None else "died",
+            version="0",
+            bundle="none",
+            runtime="none",
+        )
+    )
+
+
+def main(state_folder: Path, port: int) -> None:
+    stop = Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    delivery = Delivery(
+        outbox_factory=lambda: SqliteOutbox(
+            state_folder / "outbox.db", "garden", "home", 100_000_000
+        ),
+        uplink_factory=lambda run: PahoUplink(
+            MqttConfig(port=port),
+            Topics("home", "garden"),
+            run,
+            CLOCK,
+            # A new try every half second at most: the tests have no minute for a backoff.
+            jitter=lambda: 0.0,
+        ),
+        settings=DeliverySettings(window=16),
+        group_ms=10,
+        clock=CLOCK,
+        on_committed=lambda _: None,
+        first=first,
+    )
+
+    def turn_on(turn: object) -> None:
+        while not stop.is_set():
+            turn()  # type: ignore[operator]
+
+    threads = [
+        Thread(target=turn_on, args=(turn,), daemon=True)
+        for turn in (delivery.outbox_turn, delivery.uplink_turn)
+    ]
+    for thread in threads:
+        thread.start()
+    for number in count():
+        if stop.wait(EVERY_S * random.uniform(0.5, 1.5)):
+            break
+        # Each event has a content of its own: the same id twice would show.
+        delivery.report(draft(ClockAnchor(step_s=number + random.random())))
+    delivery.wake()
+    for thread in threads:
+        thread.join(timeout=5.0)
+    delivery.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
