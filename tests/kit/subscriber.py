@@ -95,7 +95,9 @@ class Subscriber:
         _reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        if not flags.session_present:
+        if flags.session_present:
+            self._subscribed.set()
+        else:
             client.subscribe([(topic, 1) for topic in self._topics])
 
     def _on_subscribe(
