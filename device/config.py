@@ -7,7 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from device.core.change import GateSettings
 from device.core.delivery import DeliverySettings
@@ -17,7 +24,7 @@ from device.core.rules import NS_PER_S, Action, Hours, OutputLimits, Rule
 from device.wire.names import NAME_PATTERN, Topics
 
 SECTION_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,31}$"
-HOURS_PATTERN = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$"
+HOURS_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 Name = Annotated[str, Field(pattern=SECTION_NAME_PATTERN)]
 """Of a region, output, button or rule: small letters, digits, - and _; a letter first."""
@@ -29,8 +36,23 @@ Score = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SizeBytes = Annotated[int, Field(ge=1_000_000, le=10**15)]
 HoursText = Annotated[str, Field(pattern=HOURS_PATTERN)]
-LaxPath = Annotated[Path, Field(strict=False)]
-Box = Annotated[tuple[Share, Share, Share, Share], Field(strict=False)]
+
+
+def _can_be_a_path(value: object) -> object:
+    if value == "" or (isinstance(value, str) and "\0" in value):
+        raise ValueError("want a path, and this is none")
+    return value
+
+
+def _is_a_rectangle(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    _rectangle(box)
+    return box
+
+
+LaxPath = Annotated[Path, Field(strict=False), BeforeValidator(_can_be_a_path)]
+Box = Annotated[
+    tuple[Share, Share, Share, Share], Field(strict=False), AfterValidator(_is_a_rectangle)
+]
 """[top, left, bottom, right] as shares of the frame's height and width."""
 
 
@@ -198,15 +220,6 @@ class RegionConfig(Section):
     """Of a label or group, instead of the bundle's."""
     detection: DetectionConfig | None = None
     """Instead of `[detection]`, as a whole."""
-
-    @model_validator(mode="after")
-    def _boxes_are_boxes(self) -> Self:
-        for key, box in [("box", self.box), *(("masks", mask) for mask in self.masks)]:
-            try:
-                _rectangle(box)
-            except ValueError as exc:
-                raise ValueError(f"{key}: {exc}") from exc
-        return self
 
     def rectangle(self) -> Rectangle:
         return _rectangle(self.box)

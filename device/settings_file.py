@@ -1,8 +1,9 @@
 """A settings file to a `Config`, or to one error that lists every mistake with its line."""
 
+import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,12 +12,23 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from device.config import HOURS_PATTERN, SECTION_NAME_PATTERN, Config
+from device.config import HOURS_PATTERN, SECTION_NAME_PATTERN, Config, schema
 from device.errors import ConfigError
 from device.wire.names import NAME_PATTERN
 
-_HEADER = re.compile(r"^\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
-_KEY = re.compile(r"""^\s*([A-Za-z0-9_\-."' ]+?)\s*=""")
+_TOKEN = re.compile(
+    r"""
+    (?P<space>[\ \t\r]+|\#[^\n]*)
+    |(?P<text>\"{3}(?:[^\\]|\\.)*?\"{3}(?!\")|'{3}.*?'{3}(?!')|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')
+    |(?P<mark>[\[\]{}=,.\n])
+    |(?P<bare>[^\s\[\]{}=,.\#"']+)
+    |(?P<stray>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""The words of TOML, as far as finding keys needs them. Source: https://toml.io/en/v1.0.0"""
+
+_TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$| \(at end of document\)$")
 
 Location = tuple[str | int, ...]
 
@@ -37,7 +49,8 @@ def read_config(path: Path) -> Config:
         ConfigError: unreadable, or with mistakes: all of them, one a line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        # utf-8-sig: some editors put a byte order mark in front.
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as exc:
         raise ConfigError(
             f"{path}: no such file; name the settings file with --config FILE, "
@@ -61,16 +74,21 @@ def parse_config(text: str, name: str, folder: Path | None = None) -> Config:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{name}: not TOML: {exc}") from exc
+        place = _TOML_PLACE.search(str(exc))
+        line = f":{place[1] or len(text.splitlines())}" if place else ""
+        message = _TOML_PLACE.sub("", str(exc))
+        raise ConfigError(
+            f"{name}{line}: not TOML: {message}; docs/settings.md shows how settings are written"
+        ) from exc
+    lines = KeyLines(text)
+    found = cross_check(raw, lines)
     try:
         config = Config.model_validate(_with_paths_from(raw, folder) if folder else raw)
     except ValidationError as exc:
-        lines = KeyLines(text)
-        found = [_mistake(error, lines) for error in exc.errors(include_url=False)]
+        found += [_mistake(error, lines) for error in exc.errors(include_url=False)]
         raise ConfigError(render(name, found)) from exc
-    unmet = cross_check(config, KeyLines(text))
-    if unmet:
-        raise ConfigError(render(name, unmet))
+    if found:
+        raise ConfigError(render(name, found))
     return config
 
 
@@ -78,7 +96,7 @@ def render(name: str, mistakes: Sequence[Mistake]) -> str:
     """One line a mistake, in the order of the file: `FILE:LINE: key: message`."""
     return "\n".join(
         f"{name}:{each.line}: {each.key}: {each.message}"
-        for each in sorted(mistakes, key=lambda each: each.line)
+        for each in sorted(dict.fromkeys(mistakes), key=lambda each: each.line)
     )
 
 
@@ -87,56 +105,117 @@ class KeyLines:
 
     def __init__(self, text: str) -> None:
         self._lines: dict[tuple[str, ...], int] = {}
-        table: tuple[str, ...] = ()
-        for number, line in enumerate(text.splitlines(), start=1):
-            if header := _HEADER.match(line):
-                table = _split(header[1])
-                self._lines.setdefault(table, number)
-            elif key := _KEY.match(line):
-                self._lines.setdefault(table + _split(key[1]), number)
+        for key, number in _keys_of(text):
+            self._lines.setdefault(key, number)
 
     def line(self, location: Location) -> int:
-        """Of the key, or of the nearest table or value around it; 0 when nothing is there."""
-        names = tuple(str(part) for part in location if isinstance(part, str))
+        """Of the key, or of the nearest table or value around it; 1 when nothing is there."""
+        names = tuple(part for part in location if isinstance(part, str))
         while names:
-            if names in self._lines:
-                return self._lines[names]
-            # A table that is only ever named as a parent: [regions.feeder] for `regions`.
+            # A table may only ever be named as a parent: [regions.feeder] for `regions`.
             inside = [n for key, n in self._lines.items() if key[: len(names)] == names]
             if inside:
-                return min(inside)
+                return self._lines.get(names, min(inside))
             names = names[:-1]
-        return 0
+        return 1
 
 
-def cross_check(config: Config, lines: KeyLines) -> list[Mistake]:
-    """What no single section can see: names that one section uses and another defines."""
+def _keys_of(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Every table and key of a TOML text with its line, from 1; those of inline tables too."""
+    table: tuple[str, ...] = ()
+    around: list[tuple[str, tuple[str, ...]]] = []  # open { and [ of a value, and whose they are
+    key: list[str] = []
+    path: tuple[str, ...] = ()
+    line = key_line = 1
+    in_header, in_value = False, False
+    for token in _TOKEN.finditer(text):
+        word, kind, here = token[0], token.lastgroup, line
+        line += word.count("\n")
+        if kind in ("space", "stray"):
+            continue
+        if in_value:
+            if word in ("{", "["):
+                around.append((word, path))
+                in_value = word == "["
+            elif word in ("}", "]") and around:
+                around.pop()
+            elif word == "," and around:
+                path = around[-1][1]
+                in_value = around[-1][0] == "["
+            elif word == "\n" and not around:
+                in_value = False
+        elif kind in ("text", "bare"):
+            key_line = key_line if key else here
+            key.append(_unquoted(word) if kind == "text" else word)
+        elif word == "[":
+            in_header = True
+        elif word == "]" and in_header:
+            table, key, in_header = tuple(key), [], False
+            yield table, key_line
+        elif word == "=":
+            path = (around[-1][1] if around else table) + tuple(key)
+            key, in_value = [], True
+            yield path, key_line
+        elif word == "}" and around:
+            around.pop()
+            in_value = True
+
+
+def _unquoted(word: str) -> str:
+    return str(tomllib.loads(f"key = {word}")["key"]) if "\\" in word else word[1:-1]
+
+
+def cross_check(raw: Mapping[str, Any], lines: KeyLines) -> list[Mistake]:
+    """What no single section can see: names that one section uses and another defines.
+
+    raw: as TOML gives it, whatever else is wrong in it, so that all mistakes are told at once.
+    """
     mistakes = []
 
     def add(location: Location, message: str) -> None:
         mistakes.append(Mistake(lines.line(location), _dotted(location), message))
 
-    for name, rule in config.rules.items():
-        if rule.output not in config.outputs:
-            hint = _one_of(rule.output, list(config.outputs), "outputs")
-            add(("rules", name, "output"), f'no output "{rule.output}"; {hint}')
-        for place in rule.regions:
-            if place not in config.all_regions:
-                hint = _one_of(place, list(config.all_regions), "regions")
-                add(("rules", name, "regions"), f'no region "{place}"; {hint}')
+    outputs, places = list(_table(raw, "outputs")), list(_table(raw, "regions")) or ["whole"]
+    for name, rule in _tables(raw, "rules").items():
+        output = rule.get("output")
+        if isinstance(output, str) and output not in outputs:
+            hint = _one_of(output, outputs, "outputs")
+            add(("rules", name, "output"), f"no output {_shown(output)}; {hint}")
+        for place in _texts(rule.get("regions")):
+            if place not in places:
+                hint = _one_of(place, places, "regions")
+                add(("rules", name, "regions"), f"no region {_shown(place)}; {hint}")
     users: dict[int, str] = {}
-    for section, table in (("outputs", config.outputs), ("buttons", config.buttons)):
-        for name, user in table.items():
-            owner = f"{section}.{name}"
-            if user.pin in users:
-                add((section, name, "pin"), f"pin {user.pin} is already that of {users[user.pin]}")
-            users.setdefault(user.pin, owner)
-    for name, region in config.regions.items():
-        for target in region.thresholds:
-            if region.watch is not None and target not in region.watch:
-                hint = _one_of(target, region.watch, "watched there")
+    for section in ("outputs", "buttons"):
+        for name, user in _tables(raw, section).items():
+            pin = user.get("pin")
+            if type(pin) is not int:  # true is an int too
+                continue
+            if pin in users:
+                add((section, name, "pin"), f"pin {pin} is already that of {users[pin]}")
+            users.setdefault(pin, f"{section}.{name}")
+    for name, region in _tables(raw, "regions").items():
+        watch = _texts(region.get("watch"))
+        for target in _tables(region, "thresholds"):
+            if "watch" in region and target not in watch:
+                hint = _one_of(target, watch, "watched there")
                 add(("regions", name, "thresholds", target), f"not watched here; {hint}")
     return mistakes
+
+
+def _table(raw: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The table `key`; empty where it is none, which is another check's business."""
+    section = raw.get(key)
+    return section if isinstance(section, dict) else {}
+
+
+def _tables(raw: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
+    """The tables inside the table `key`."""
+    return {name: each for name, each in _table(raw, key).items() if isinstance(each, dict)}
+
+
+def _texts(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def _with_paths_from(raw: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -177,32 +256,34 @@ def _is_path(annotation: Any) -> bool:  # noqa: ANN401 - an annotation of any sh
 
 
 def _mistake(error: ErrorDetails, lines: KeyLines) -> Mistake:
-    location = tuple(part for part in error["loc"] if part != "[key]")
+    location = error["loc"][:-1] if error["loc"][-1:] == ("[key]",) else error["loc"]
+    if error["type"] == "missing" and isinstance(location[-1], int):
+        location = location[:-1]  # too few values in a list: it is the list that is wrong
     return Mistake(lines.line(location), _dotted(location), _message(error, location))
 
 
 def _message(error: ErrorDetails, location: Location) -> str:
-    found = error["input"]
-    context = error.get("ctx", {})
+    found = _shown(error["input"])
+    node = _schema_at(location)
     match error["type"]:
         case "extra_forbidden":
-            known = _keys_beside(location)
+            known = list(_schema_at(location[:-1]).get("properties", {}))
             return f"unknown key; {_one_of(str(location[-1]), known, 'keys here')}"
+        case "missing" if "prefixItems" in node:
+            return f"got {found}; want {len(node['prefixItems'])} values"
         case "missing":
             return "missing; this key is needed here"
-        case "literal_error":
-            allowed = [each.strip("'") for each in _listed(str(context["expected"]))]
-            return f"got {_shown(found)}; {_one_of(str(found), allowed, 'allowed')}"
-        case "enum":
-            allowed = [each.strip("'") for each in _listed(str(context["expected"]))]
-            return f"got {_shown(found)}; {_one_of(str(found), allowed, 'allowed')}"
+        case "literal_error" | "enum":
+            allowed = [str(each) for each in node.get("enum", [node.get("const")])]
+            return f"got {found}; {_one_of(str(error['input']), allowed, 'allowed')}"
         case "string_pattern_mismatch":
-            return f"got {_shown(found)}; want text like {_WANTED[context['pattern']]}"
+            return f"got {found}; want text like {_WANTED[error['ctx']['pattern']]}"
         case "value_error":
-            return str(context["error"])
-        case _:
-            wanted = error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-            return f"got {_shown(found)}; want {wanted}"
+            return str(error["ctx"]["error"])
+        case "too_long":
+            return f"got {error['ctx']['actual_length']} values; want {error['ctx']['max_length']}"
+        case kind:
+            return f"got {found}; want {_KINDS.get(kind, error['msg'])}{_limits(node)}"
 
 
 _WANTED = {
@@ -211,47 +292,63 @@ _WANTED = {
     HOURS_PATTERN: '"22:00-06:00"',
 }
 
+_TABLE = "a table, such as [section] with its keys below"
+_LIST = "a list in brackets"
+_NUMBER = "a number"
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": _NUMBER,
+    "finite_number": "a finite number",
+    "greater_than": _NUMBER,
+    "greater_than_equal": _NUMBER,
+    "less_than": _NUMBER,
+    "less_than_equal": _NUMBER,
+    "bool_type": "true or false",
+    "string_type": 'text in "quotes"',
+    "string_too_short": "text that is not empty",
+    "path_type": 'a path in "quotes"',
+    "dict_type": _TABLE,
+    "model_type": _TABLE,
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+}
 
-def _keys_beside(location: Location) -> list[str]:
-    """The keys that the section around `location` knows."""
-    model: Any = Config
-    for part in location[:-1]:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            field = model.model_fields.get(str(part))
-            if field is None:
-                return []
-            model = field.annotation
-        inner = [
-            each
-            for each in (model, *get_args(model))
-            if isinstance(each, type) and issubclass(each, BaseModel)
-        ]
-        if inner:
-            # A table of sections (dict[Name, X]) is stepped into when its own name comes next.
-            is_table = getattr(model, "__origin__", None) is dict
-            model = model if is_table and part == location[0] and len(location) > 2 else inner[0]
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return list(model.model_fields)
-    return []
+
+def _limits(node: Mapping[str, Any]) -> str:
+    """What the schema allows a number to be, in words."""
+    words = {"exclusiveMinimum": "more than", "minimum": "from", "maximum": "to"}
+    told = [f"{word} {node[key]:.10g}" for key, word in words.items() if key in node]
+    return f" {' '.join(told)}" if told else ""
+
+
+def _schema_at(location: Location) -> Mapping[str, Any]:
+    """The part of the settings' JSON Schema that describes `location`; empty where none does."""
+    whole = schema()
+    node: Any = whole
+    for step in (*location, None):
+        while "$ref" in node or "anyOf" in node:
+            name = node.get("$ref", "").rpartition("/")[2]
+            node = whole["$defs"][name] if name else node["anyOf"][0]  # the other is null
+        if isinstance(step, int):
+            node = node.get("items") or node.get("prefixItems", [])[step]
+        elif step is not None:
+            named = node.get("properties", {}).get(step)
+            patterns = list(node.get("patternProperties", {}).values())
+            node = named or (patterns or [node.get("additionalProperties") or {}])[0]
+    return dict(node)
 
 
 def _one_of(found: str, allowed: Sequence[str], what: str) -> str:
     close = get_close_matches(found, allowed, n=1, cutoff=0.6)
-    hint = f'did you mean "{close[0]}"? ' if close else ""
+    hint = f'did you mean "{close[0]}"? ' if close and not found.isdigit() else ""
     return f"{hint}{what}: {', '.join(allowed) or 'none'}"
 
 
-def _listed(text: str) -> list[str]:
-    return re.findall(r"'[^']*'|\b\d+\b", text)
-
-
 def _shown(value: object) -> str:
-    text = repr(value) if not isinstance(value, str) else f'"{value}"'
+    is_float = isinstance(value, float)  # JSON has no word for `inf`
+    text = repr(value) if is_float else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _split(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
 
 
 def _dotted(location: Location) -> str:
