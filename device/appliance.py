@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -11,7 +12,8 @@ from device import assembly
 from device.config import Config
 from device.core.bundle import Bundle
 from device.core.headlines import record_of
-from device.errors import ConfigError
+from device.core.images import Frame
+from device.errors import ConfigError, TransientError
 from device.instance_lock import InstanceLock
 from device.pipeline.capture import Capture, Slot
 from device.pipeline.decide import ButtonPress, Loop
@@ -21,9 +23,10 @@ from device.pipeline.journal import Feed, Journal
 from device.pipeline.look import Region, RegionPlan
 from device.pipeline.planning import plan_regions
 from device.pipeline.reporting import Identity, Reporting
-from device.ports import BundleStore, Camera, Classifier, PreviousRun
+from device.pipeline.telling import region_sight
+from device.ports import BundleStore, Camera, Classifier, Clock, PreviousRun
 from device.settings_file import KeyLines, render
-from device.wire.bodies import RunStarted
+from device.wire.bodies import RegionSight, RunStarted
 from device.wire.events import Draft
 from device.wire.state import Backend, BundleState, SettingsState
 from device.workers import Worker, block_stop_signals, join_all, supervise
@@ -31,7 +34,6 @@ from device.workers import Worker, block_stop_signals, join_all, supervise
 log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 8.0
-NICE_OF_THE_ALBUM = 10
 
 
 def checked_plans(
@@ -177,6 +179,51 @@ def run_box(
         journal.flush()
         log.info("stopped was_asked=%s", was_asked)
         return was_asked
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Glance:
+    """One frame and what each region sees in it."""
+
+    frame: Frame
+    plans: Sequence[RegionPlan]
+    sights: Sequence[RegionSight]
+
+
+def glance(config: Config, name: str, text: str) -> Glance:
+    """One look without a running box: opens camera and models, looks once, closes.
+
+    Raises:
+        LookoutError: settings, bundle or camera do not let it look.
+    """
+    clock = assembly.system_clock()
+    with InstanceLock(config.device.state_dir):
+        store = assembly.open_bundles(config.device.state_dir)
+        plans = checked_plans(config, store, name, text)
+        classifiers, _ = _classifiers(config, [bundle for _, bundle in plans])
+        camera = _camera_opener(config, plans)()
+        try:
+            frame = _first_frame(camera, config.camera.stale_s, clock)
+        finally:
+            camera.close()
+        sights = []
+        for plan, bundle in plans:
+            region = Region(plan, classifiers[bundle.sha256], clock.monotonic_ns())
+            sight = region.look(frame, clock.monotonic_ns(), None)
+            sights.append(region_sight(plan.name, sight.scores, region.present))
+        return Glance(frame, [plan for plan, _ in plans], sights)
+
+
+def _first_frame(camera: Camera, within_s: float, clock: Clock) -> Frame:
+    end_ns = clock.monotonic_ns() + round(within_s * 1e9)
+    while clock.monotonic_ns() < end_ns:
+        frame = camera.read(timeout_s=min(within_s, 1.0))
+        if frame is not None:
+            return frame
+    raise TransientError(
+        f"no frame within {within_s:g} s from {camera.description}; want a camera that gives "
+        "pictures: `lookout camera list` shows what is there"
+    )
 
 
 def _press(loops: list[Loop], press: ButtonPress) -> None:

@@ -1,20 +1,27 @@
-"""`lookout snap`: what the camera sees now, with the regions drawn on it for aiming."""
+"""`lookout snap`: what the camera sees now, with the regions drawn on it for aiming.
+
+Asks the running box; where none runs, opens the camera itself for one look.
+"""
 
 import argparse
 from base64 import b64decode
 from pathlib import Path
+from typing import Any
 
 from device import assembly
-from device.commands.options import add_json, add_socket, socket_of
+from device.appliance import glance, settings_text
+from device.commands.options import add_json, add_socket, config_of, socket_of
 from device.commands.screen import say, say_json
-from device.errors import ExitCode, OutputError
+from device.errors import ExitCode, NotRunningError, OutputError
+from device.pipeline.desk import captions
 
 
 def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser(
         "snap",
         help="save the camera's picture, with the regions drawn on it",
-        description="Saves what the running box sees now as a JPEG; says what each region sees.",
+        description="Saves what the camera sees now as a JPEG, and says what each region sees: "
+        "through the running box, or, where none runs, by a look of its own.",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="a .jpg to write"
@@ -26,8 +33,7 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = assembly.ask_box(socket_of(arguments), "snap", {"regions": arguments.regions})
-    jpeg = b64decode(found.pop("jpeg"))
+    jpeg, found = _snap(arguments)
     try:
         arguments.output.write_bytes(jpeg)
     except OSError as exc:
@@ -43,3 +49,23 @@ def run(arguments: argparse.Namespace) -> int:
         present = ", ".join(sight["present"]) or "nothing"
         say(f"  {sight['region']}: counts as {present}; best: {best or 'none'}")
     return ExitCode.OK
+
+
+def _snap(arguments: argparse.Namespace) -> tuple[bytes, dict[str, Any]]:
+    """The JPEG, and what goes with it."""
+    try:
+        found = assembly.ask_box(socket_of(arguments), "snap", {"regions": arguments.regions})
+        return b64decode(found.pop("jpeg")), found
+    except NotRunningError:
+        if arguments.socket is not None:
+            raise
+    config = config_of(arguments)
+    seen = glance(config, str(arguments.config), settings_text(arguments.config))
+    regions = captions(seen.plans, seen.sights) if arguments.regions else []
+    masks = [mask for plan in seen.plans for mask in plan.masks] if arguments.regions else []
+    height_px, width_px = seen.frame.main.size
+    return assembly.draw_regions(seen.frame.main, regions, masks), {
+        "height_px": height_px,
+        "width_px": width_px,
+        "sights": [sight.model_dump(mode="json") for sight in seen.sights],
+    }

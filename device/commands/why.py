@@ -1,12 +1,15 @@
-"""`lookout why`: the reasons of a decision, from the box's own record."""
+"""`lookout why`: the reasons of a decision, from the box's own record, running or not."""
 
 import argparse
 from typing import Any
 
 from device import assembly
-from device.commands.options import add_json, add_socket, socket_of
+from device.commands.options import add_json, add_socket, config_of, socket_of
 from device.commands.screen import complain, say, say_json
-from device.errors import ExitCode
+from device.errors import ExitCode, NotRunningError
+from device.instance_lock import InstanceLock
+from device.pipeline.desk import asked_of
+from device.wire.control import Record
 
 
 def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,19 +31,43 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.id is None) == (not arguments.near):
         complain("want either an ID (`lookout watch` shows them) or --near")
         return ExitCode.USAGE
-    path = socket_of(arguments)
-    if arguments.near:
-        records = list(assembly.stream_box(path, "near", {"limit": arguments.limit}))
-        if not records and not arguments.json:
-            say("no near misses on record")
-    else:
-        records = [assembly.ask_box(path, "why", {"id": arguments.id})]
+    records = _records(arguments)
+    if not records and not arguments.json:
+        say("no near misses on record")
     for record in records:
         if arguments.json:
             say_json(record)
         else:
             say(explain(record))
     return ExitCode.OK
+
+
+def _records(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """From the running box; where none runs, from the record that it left."""
+    try:
+        path = socket_of(arguments)
+        if arguments.near:
+            return list(assembly.stream_box(path, "near", {"limit": arguments.limit}))
+        return [assembly.ask_box(path, "why", {"id": arguments.id})]
+    except NotRunningError:
+        if arguments.socket is not None:
+            raise
+    config = config_of(arguments)
+    if not (config.device.state_dir / "album").is_dir():
+        raise NotRunningError(
+            f"no box runs on {config.device.state_dir}, and none has left a record there; "
+            "start one with `lookout run`"
+        )
+    with InstanceLock(config.device.state_dir):
+        album = assembly.open_album(config)
+        try:
+            return [_plain(record) for record in asked_of(album, arguments.id, arguments.limit)]
+        finally:
+            album.close()
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    return record.model_dump(mode="json", exclude_none=True)
 
 
 def explain(record: dict[str, Any]) -> str:

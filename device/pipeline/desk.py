@@ -14,7 +14,8 @@ from device.pipeline.journal import Feed
 from device.pipeline.look import RegionPlan
 from device.pipeline.reporting import Reporting
 from device.ports import Album
-from device.wire.control import ControlEnd, ControlItem, ControlRequest
+from device.wire.bodies import RegionSight
+from device.wire.control import ControlEnd, ControlItem, ControlRequest, Record
 
 ANSWER_WITHIN_S = 10.0
 
@@ -68,7 +69,7 @@ class Desk:
                 yield ControlEnd(ok=True, result=self._why(request.arguments))
             case "near":
                 limit = _limit(request.arguments)
-                for record in self._album.recent(limit, "near_miss"):
+                for record in asked_of(self._album, None, limit):
                     yield ControlItem(item=record.model_dump(mode="json", exclude_none=True))
                 yield ControlEnd(ok=True)
 
@@ -97,13 +98,7 @@ class Desk:
         yield ControlEnd(ok=True)
 
     def _why(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        wanted = str(arguments.get("id", ""))
-        record = self._album.find(wanted)
-        if record is None:
-            raise NotFoundError(
-                f"no record of {wanted!r}: it is not this box's, or so old that it made room for "
-                "newer ones; `lookout watch` and `lookout why --recent` show ids that are there"
-            )
+        [record] = asked_of(self._album, str(arguments.get("id", "")), 1)
         return record.model_dump(mode="json", exclude_none=True)
 
     def _snap(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -112,13 +107,9 @@ class Desk:
             raise TransientError(
                 "the camera has given no picture yet; `lookout status` says what it waits for"
             )
-        regions: list[tuple[str, Rectangle, str]] = []
-        masks: list[Rectangle] = []
-        if arguments.get("regions") is True:
-            for plan, sight in zip(self._plans, answer.sights, strict=True):
-                caption = ", ".join(f"{each.label} {each.score:.2f}" for each in sight.labels)
-                regions.append((plan.name, plan.box, caption or "nothing"))
-                masks.extend(plan.masks)
+        is_drawn = arguments.get("regions") is True
+        regions = captions(self._plans, answer.sights) if is_drawn else []
+        masks = [mask for plan in self._plans for mask in plan.masks] if is_drawn else []
         jpeg = self._draw(answer.frame.main, regions, masks)
         height_px, width_px = answer.frame.main.size
         return {
@@ -139,6 +130,34 @@ class Desk:
                 f"the box did not answer within {ANSWER_WITHIN_S:.0f} s; `lookout status` shows "
                 "how it is"
             ) from exc
+
+
+def asked_of(album: Album, record_id: str | None, limit: int) -> list[Record]:
+    """The record of that id, or without one the latest near misses, newest first.
+
+    Raises:
+        NotFoundError: there is no such record.
+    """
+    if record_id is None:
+        return album.recent(limit, "near_miss")
+    record = album.find(record_id)
+    if record is None:
+        raise NotFoundError(
+            f"no record of {record_id!r}: it is not this box's, or so old that it made room for "
+            "newer ones; `lookout watch` shows ids as they come"
+        )
+    return [record]
+
+
+def captions(
+    plans: Sequence[RegionPlan], sights: Sequence[RegionSight]
+) -> list[tuple[str, Rectangle, str]]:
+    """Name, place and words of each region, to be drawn."""
+    drawn = []
+    for plan, sight in zip(plans, sights, strict=True):
+        words = ", ".join(f"{each.label} {each.score:.2f}" for each in sight.labels)
+        drawn.append((plan.name, plan.box, words or "nothing"))
+    return drawn
 
 
 class NotFoundError(LookoutError):
