@@ -1,0 +1,112 @@
+"""Power cuts under a writing outbox: nothing that it told of is lost, no id comes twice."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.kit.outbox_reader import read_outbox
+from tests.kit.power_cut_folder import PowerCutFolder
+from tests.kit.waiting import pause
+from tests.tools import REPOSITORY, absent, require_tool
+
+CUTS = 15
+
+Key = tuple[str, int]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[PowerCutFolder]:
+    require_tool("fusermount3")
+    if not Path("/dev/fuse").exists():
+        absent("/dev/fuse")
+    with PowerCutFolder(tmp_path) as folder:
+        yield folder
+
+
+@dataclass
+class Damage:
+    """What cuts have done. told: of the events that were told to be committed."""
+
+    told: int = 0
+    lost: int = 0
+    reused: int = 0
+    cuts: int = 0
+    here: set[Key] = field(default_factory=set)
+    ever: set[Key] = field(default_factory=set)
+
+
+def write_and_cut(
+    disk: PowerCutFolder, synchronous: str, chance: random.Random
+) -> Iterator[Damage]:
+    """One more cut each time: a writer is killed at some moment, then the power goes."""
+    damage = Damage()
+    path = disk.path / "outbox.db"
+    while True:
+        told = _write_for(path, synchronous, chance.uniform(0.02, 0.25))
+        disk.cut(chance.choice([None, chance.randrange(1 << 30)]))
+        new = {key for sign, key in told if sign == "+"}
+        asked = {key for sign, key in told if sign == "-"}
+        there = set(read_outbox(path).events)
+        must = (damage.here | new) - asked
+        damage.cuts += 1
+        damage.told += len(new)
+        damage.reused += len(new & damage.ever)
+        damage.lost += len(must - there)
+        damage.ever |= new
+        # What was lost is counted once; what was removed may have come back, and stays or goes.
+        damage.here = there - asked
+        yield damage
+
+
+def _write_for(path: Path, synchronous: str, seconds: float) -> list[tuple[str, Key]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.writing", str(path), synchronous],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+    )
+    if process.stdout is None:
+        raise AssertionError("no pipe")
+    with process.stdout:
+        first = process.stdout.readline()
+        pause(seconds)
+        process.kill()
+        lines = [first, *process.stdout.read().splitlines(keepends=True)]
+    process.wait(timeout=10.0)
+    whole = [line.decode().split() for line in lines if line.endswith(b"\n")]
+    return [(sign, (run, int(seq))) for sign, run, seq in whole]
+
+
+def seed() -> int:
+    return int(os.environ.get("LOOKOUT_FAULT_SEED") or random.randrange(1 << 32))
+
+
+def test_no_power_cut_loses_an_event_or_gives_its_id_to_another(
+    disk: PowerCutFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = seed()
+    with capsys.disabled():
+        sys.stdout.write(f"\nLOOKOUT_FAULT_SEED={number}\n")
+    cutting = write_and_cut(disk, "FULL", random.Random(number))
+    damage = Damage()
+    for _ in range(CUTS):
+        damage = next(cutting)
+        assert (damage.lost, damage.reused) == (0, 0), f"after {damage.cuts} cuts"
+    assert damage.told > 10 * CUTS, "too little was written to prove anything"
+    with capsys.disabled():
+        sys.stdout.write(f"cuts={damage.cuts} told={damage.told} lost=0 reused=0\n")
+
+
+def test_the_same_check_goes_red_when_commits_are_not_synced(disk: PowerCutFolder) -> None:
+    """The teeth: an outbox with `synchronous=NORMAL` tells of events that a cut takes."""
+    cutting = write_and_cut(disk, "NORMAL", random.Random(seed()))
+    for _ in range(CUTS):
+        damage = next(cutting)
+        if damage.lost > 0:
+            return
+    raise AssertionError(f"no loss in {CUTS} cuts of an outbox that does not sync: no teeth")
