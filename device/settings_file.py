@@ -162,7 +162,12 @@ def _keys_of(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
 
 
 def _unquoted(word: str) -> str:
-    return str(tomllib.loads(f"key = {word}")["key"]) if "\\" in word else word[1:-1]
+    if "\\" not in word:
+        return word[1:-1]
+    try:
+        return str(tomllib.loads(f"key = {word}")["key"])
+    except tomllib.TOMLDecodeError:
+        return word  # not TOML after all: no key to be found
 
 
 def cross_check(raw: Mapping[str, Any], lines: KeyLines) -> list[Mistake]:

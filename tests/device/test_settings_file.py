@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from device.config import Config
@@ -305,6 +305,7 @@ def test_a_missing_key_is_placed_at_the_nearest_table_around_it() -> None:
 
 
 @settings(deadline=None)
+@example('"\\1"')
 @given(st.text(st.sampled_from("ab[]{}=,.\n\"'# \\1")))
 def test_any_text_is_settings_or_a_config_error(text: str) -> None:
     assert KeyLines(text).line(("a", "b")) >= 0
