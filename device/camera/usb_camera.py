@@ -163,7 +163,8 @@ class UsbCamera:
 
     def _decode(self, frame: Any) -> Yuv420 | None:  # noqa: ANN401 - linuxpy's Frame
         """None of a picture that arrived damaged: on a busy USB bus that is no rarity."""
-        if int(frame.flags) & self._video.BufferFlag.ERROR:
+        # An empty packet would tell the decoder that the stream is over.
+        if int(frame.flags) & self._video.BufferFlag.ERROR or not len(frame.data):
             return None
         if self._format.pixel_format.name == "YUYV":
             return _from_yuyv(frame.data, self._format, self._colours)

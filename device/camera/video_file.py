@@ -124,7 +124,9 @@ def _play(path: Path, repeats: bool, frames_per_s: float) -> Generator[_Decoded,
                 time_s: float | None = frame.time
                 at_ns = end_ns if time_s is None else round(time_s * NS_PER_S)
                 first_ns = at_ns if first_ns is None else first_ns
-                at_ns = max(at_ns - first_ns, end_ns - usual_ns, 0)
+                at_ns -= first_ns
+                if count > 0 and at_ns <= end_ns - usual_ns:  # times that go back are no times
+                    at_ns = end_ns
                 count, end_ns = count + 1, at_ns + usual_ns
                 if rate.admits(offset_ns + at_ns):
                     yield _Decoded(frame, offset_ns + at_ns)
@@ -139,13 +141,8 @@ def _play(path: Path, repeats: bool, frames_per_s: float) -> Generator[_Decoded,
 
 
 def _open(path: Path) -> InputContainer:
-    reason = ""
     try:
         container = av.open(str(path), mode="r")
-        if container.streams.video:
-            return container
-        container.close()
-        reason = "it has no video stream"
     except av.error.FileNotFoundError as exc:
         raise TransientError(f"there is no file {path}; want a video file there") from exc
     except av.error.FFmpegError as exc:
@@ -153,7 +150,12 @@ def _open(path: Path) -> InputContainer:
             f"{path} cannot be opened as video ({exc.strerror}); want a whole video file such as "
             ".mp4, .mkv or .avi: it may be cut, or be something else"
         ) from exc
-    raise TransientError(f"{path} cannot be played: {reason}; want a video file")
+    if not container.streams.video:
+        container.close()
+        raise TransientError(
+            f"{path} has no video stream; want a whole video file: it may be cut, or be sound only"
+        )
+    return container
 
 
 def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:

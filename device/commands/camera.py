@@ -33,12 +33,7 @@ def run_list(arguments: argparse.Namespace) -> int:
             complain(f"note: {hint}")
         return ExitCode.OK
     for camera in listing.cameras:
-        say(f"{camera.name} ({camera.source}, {camera.where})")
-        for line in _formats(camera):
-            say(f"    {line}")
-        say("  to use it, put into the settings file:")
-        for line in camera.settings.splitlines():
-            say(f"    {line}")
+        say("\n".join(describe(camera)))
     if not listing.cameras:
         say("No camera was found.")
         say(
@@ -50,13 +45,15 @@ def run_list(arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _formats(camera: "FoundCamera") -> list[str]:
-    lines = []
+def describe(camera: "FoundCamera") -> list[str]:
+    """Lines for people."""
+    lines = [f"{camera.name} ({camera.source}, {camera.where})"]
     for each in camera.formats:
         sizes = [f"{width_px}x{height_px}" for height_px, width_px in each.sizes]
         more = [f"and {len(sizes) - SIZES_SHOWN} more"] if len(sizes) > SIZES_SHOWN else []
-        lines.append(f"{each.name} {' '.join(sizes[:SIZES_SHOWN] + more)}".strip())
-    return lines
+        lines.append(f"    {' '.join([each.name, *sizes[:SIZES_SHOWN], *more])}")
+    lines.append("  to use it, put into the settings file:")
+    return lines + [f"    {line}" for line in camera.settings.splitlines()]
 
 
 def _as_json(camera: "FoundCamera") -> dict[str, object]:
