@@ -13,7 +13,7 @@ from device.config import Config
 from device.core.bundle import Bundle
 from device.core.headlines import record_of
 from device.core.images import Frame
-from device.errors import ConfigError, TransientError
+from device.errors import ConfigError, OutputError, TransientError
 from device.instance_lock import InstanceLock
 from device.pipeline.capture import Capture, Slot
 from device.pipeline.decide import ButtonPress, Loop
@@ -150,8 +150,11 @@ def run_box(
                 "state_dir": str(config.device.state_dir),
             },
         )
-        control = assembly.open_control(config.device.socket_path, desk.answer)
-        closing.callback(control.close)
+        try:
+            control = assembly.open_control(config.device.socket_path, desk.answer)
+            closing.callback(control.close)
+        except OutputError as exc:  # a full disk: the box goes on, deaf to commands
+            log.error("no control socket: %s", exc)
 
         def worker(name: str, turn: Callable[[], None], deadline_s: float | None) -> Worker:
             return Worker(name, turn, stop, clock, deadline_s, assembly.jitter)
@@ -173,7 +176,6 @@ def run_box(
             # A hung thread cannot be ended from Python; the pins are what must not wait for it.
             log.critical("threads did not end names=%s", ",".join(left))
             pins.close()
-            control.close()
             os._exit(1)
         loop.close()
         journal.flush()

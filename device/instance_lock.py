@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -34,8 +35,9 @@ class InstanceLock:
                 f"state folder {state_dir} is in use by process {holder}; one running box per "
                 "folder: stop that one, or give this one a [device] state_dir of its own"
             ) from exc
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: the lock holds, its holder's number is a courtesy
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
         if self._fd >= 0:

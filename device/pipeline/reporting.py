@@ -74,10 +74,14 @@ class Reporting:
         """Tell what is due."""
         now_ns = self._clock.monotonic_ns()
         self._watch_clock(now_ns)
+        if self._delivery.status().run is None:
+            return  # a state without its run would tell nobody whose it is
         state = self.state()
         # What moves with every event is no reason to tell: it is repeated every `state_s`.
-        matters = state.model_copy(update={"time": "", "last_seq": 0, "waiting": 0, "sights": []})
         present = [(sight.region, sight.present) for sight in state.sights]
+        losses = state.losses.model_copy(update={"frames_replaced": 0})
+        quiet = {"time": "", "last_seq": 0, "waiting": 0, "sights": [], "losses": losses}
+        matters = state.model_copy(update=quiet)
         if (matters, present) != self._told or now_ns - self._told_ns >= self._state_ns:
             self._told, self._told_ns = (matters, present), now_ns
             self._delivery.set_state(encode_part(state))
@@ -108,7 +112,7 @@ class Reporting:
             outputs=dict(snapshot.outputs),
             degraded=self._degraded(),
             losses=Losses(
-                frames_replaced=0,
+                frames_replaced=snapshot.frames_replaced,
                 events_expelled=delivery.expelled,
                 events_oversize=delivery.oversize,
                 events_not_durable=delivery.not_durable,

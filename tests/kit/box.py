@@ -127,7 +127,7 @@ absence_s = 0.0
 
     def ask(self, *words: str) -> dict[str, Any] | None:
         """The one JSON object that a command prints; None when it failed."""
-        done = self.command(*words, "--json")
+        done = lookout(*words, "--json", "--socket", self.state_dir / "control.sock")
         if done.returncode != 0:
             return None
         answer: dict[str, Any] = json.loads(done.stdout)
