@@ -33,7 +33,7 @@ STAGES = {
     "run": "while it ran the model",
 }
 
-Kind: TypeAlias = Literal["model", "picture", "other"]
+Kind: TypeAlias = Literal["model", "picture"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +108,16 @@ class TrialResult:
     answers: dict[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict)
     error: LookoutError | None = None
 
+    def take(self, line: Line) -> None:
+        """Add one line of the report; the first error counts."""
+        self.file = line.file or self.file
+        self.network = line.network or self.network
+        if line.answer is not None:
+            key = (line.answer.spec, line.answer.picture)
+            self.answers[key] = np.array(line.answer.values, np.float32)
+        if line.error is not None and self.error is None:
+            self.error = (PictureError if line.kind == "picture" else ModelError)(line.error)
+
     def need_network(self) -> NetworkFacts:
         """Raises what ended the trial."""
         if self.error is not None:
@@ -171,13 +181,7 @@ def run_trial(
             continue
         stage = line.stage or stage
         is_ended = is_ended or line.is_end
-        result.file = line.file or result.file
-        result.network = line.network or result.network
-        if line.answer is not None:
-            key = (line.answer.spec, line.answer.picture)
-            result.answers[key] = np.array(line.answer.values, np.float32)
-        if line.error is not None and result.error is None:
-            result.error = (PictureError if line.kind == "picture" else ModelError)(line.error)
+        result.take(line)
     if result.error is None and not is_ended:
         where = STAGES.get(stage, stage)
         result.error = ModelError(_how_it_ended(name, code, where, timeout_s, last_words))

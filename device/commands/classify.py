@@ -1,6 +1,10 @@
 """`lookout classify`: what a model sees in pictures."""
 
 import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +67,21 @@ def positive(text: str) -> int:
     return number
 
 
+@contextmanager
+def native_output_hushed() -> Iterator[None]:
+    """Keep to ourselves what native code writes to standard error: the runtimes greet each
+    delegate there, and no setting of theirs stops it. Their errors come as exceptions too."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def bundles() -> BundleStore:
     """The box's own, where this machine is one, and the embedded ones."""
     return assembly.open_bundles(DeviceConfig().state_dir)
@@ -72,7 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Every picture that can be read is classified; the others are named, and the exit says so."""
     bundle = bundles().find(arguments.model)
     runtime = assembly.open_runtime(arguments.runtime)
-    classifier = assembly.open_classifier(bundle, runtime, arguments.threads)
+    with native_output_hushed():
+        classifier = assembly.open_classifier(bundle, runtime, arguments.threads)
     code = ExitCode.OK
     for name in arguments.pictures:
         try:

@@ -58,21 +58,22 @@ def run_alone() -> int:
     """The same, without the rest of the command line: a child starts it so."""
     _limit_self()
     report = _own_report()
+    obey(REQUEST.validate_json(sys.stdin.buffer.read()), report)
+    return 0
+
+
+def obey(request: TrialRequest, report: Report) -> None:
+    """Try the model in this process and report each step. Raises nothing of a bad model."""
     try:
-        request = REQUEST.validate_json(sys.stdin.buffer.read())
         _try(request, report)
     except PictureError as exc:
         report(Line(error=str(exc), kind="picture"))
     except LookoutError as exc:
         report(Line(error=str(exc)))
     except MemoryError:
-        report(
-            Line(
-                error=f"wants more than {MEMORY_MAX_BYTES >> 30} GB of memory; take a smaller model"
-            )
-        )
+        most = f"{MEMORY_MAX_BYTES >> 30} GB of memory"
+        report(Line(error=f"{Path(request.model).name}: wants over {most}; take a smaller model"))
     report(Line(is_end=True))
-    return 0
 
 
 def _try(request: TrialRequest, report: Report) -> None:
