@@ -54,20 +54,41 @@ def luma_of(image: Image, mask: NDArray[np.bool_] | None = None) -> Pixels:
     channel stands for luma. Cells where `mask` (same shape) is true are zero, so never change.
     """
     plane = image.pixels[:, :, 1] if isinstance(image, Rgb) else image.y
-    rows, columns = min(LUMA_HEIGHT_PX, plane.shape[0]), min(LUMA_WIDTH_PX, plane.shape[1])
-    tall, wide = plane.shape[0] // rows, plane.shape[1] // columns
-    blocks = plane[: rows * tall, : columns * wide]
-    if tall == wide == 1:
-        small = np.ascontiguousarray(blocks)
+    height_px, width_px = plane.shape
+    rows, columns = min(LUMA_HEIGHT_PX, height_px), min(LUMA_WIDTH_PX, width_px)
+    if (rows, columns) == (height_px, width_px):
+        small = np.array(plane)
     else:
-        # Rows first in uint16 (it holds 257 bytes' sum), then columns: three times as fast as
-        # one mean over a four-dimensional view.
-        lines = np.add.reduceat(blocks, np.arange(0, rows * tall, tall), axis=0, dtype=np.uint32)
-        sums = np.add.reduceat(lines, np.arange(0, columns * wide, wide), axis=1)
-        small = (sums // (tall * wide)).astype(np.uint8)
+        lines, tall = _row_sums(plane, rows)
+        lefts = np.arange(columns) * width_px // columns
+        wide = np.diff(lefts, append=width_px)
+        sums = np.add.reduceat(lines, lefts, axis=1, dtype=np.uint32)
+        small = (sums // np.multiply.outer(tall, wide)).astype(np.uint8)
     if mask is not None:
         small[mask] = 0
     return small
+
+
+def _row_sums(plane: Pixels, rows: int) -> tuple[NDArray[np.unsignedinteger], NDArray[np.intp]]:
+    """Sums over `rows` bands of pixel rows, and how many rows each band has.
+
+    Where the height does not divide, the last bands have a row more, so that no edge is left out.
+    A sum over a reshaped view takes a twentieth of the time of `np.add.reduceat`.
+    """
+    height_px, width_px = plane.shape
+    least, longer = divmod(height_px, rows)
+    dtype = np.uint16 if least < 257 else np.uint32  # 257 bytes sum up to 65,535
+    split = (rows - longer) * least
+    sums = np.empty((rows, width_px), dtype)
+    upper, lower = plane[:split], plane[split:]
+    upper.reshape(rows - longer, least, width_px).sum(
+        axis=1, dtype=dtype, out=sums[: rows - longer]
+    )
+    if longer:
+        lower.reshape(longer, least + 1, width_px).sum(
+            axis=1, dtype=dtype, out=sums[rows - longer :]
+        )
+    return sums, np.repeat([least, least + 1], [rows - longer, longer])
 
 
 def judge(
