@@ -11,6 +11,10 @@ HISTORY_LENGTH = 8
 SETTLED = 0.02
 """A smoothed score this near to the raw one has caught up with it."""
 
+TURNED_AWAY = 0.8
+"""Where a near miss needs less than `low`, a label has turned away only once its score is under
+this share of the need: else one that rests between them would be told with every look."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
@@ -190,10 +194,11 @@ def _while_absent(
         began = replace(state, phase=Phase.PRESENT, since_ns=now_ns, began_ns=now_ns)
         return began, _transition(began, Change.BEGAN, "seen", now_ns)
     floor = patience.near_miss_share * thresholds.high
-    if state.phase is Phase.ABSENT and (state.smoothed >= thresholds.low or state.peak < floor):
+    calm_below = thresholds.low if thresholds.low < floor else TURNED_AWAY * floor
+    is_near = state.smoothed >= calm_below
+    if state.phase is Phase.ABSENT and (is_near or state.peak < floor):
         # Still near, or never was: a near miss is told once, when the label has turned away.
-        calm = state if state.smoothed >= thresholds.low else replace(state, peak=0.0)
-        return calm, None
+        return (state if is_near else replace(state, peak=0.0)), None
     if state.phase is Phase.COMING:
         is_cooling = (
             state.ended_ns is not None and state.since_ns - state.ended_ns < patience.cooldown_ns
