@@ -23,7 +23,13 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 class Part(BaseModel):
     """Anything inside a message."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,  # docs/wire-format.md is made from them
+    )
 
 
 class Body(Part):
@@ -44,22 +50,28 @@ class LabelScore(Part):
     """A label or group with its score."""
 
     label: str
+    """Its name in the bundle."""
     score: Score
+    """0 to 1."""
 
 
 class ThresholdPair(Part):
     """On from `high`, off below `low`."""
 
     low: Score
+    """Off below."""
     high: Score
+    """On from."""
 
 
 class GateWhy(Part):
-    """Why the region was looked at: `first`, `changed`, `due` or `busy`, and how much of it had
-    changed, 0 to 1."""
+    """Why the region was looked at."""
 
     reason: str
+    """`first`, `changed`, `due` (a while had passed) or `busy` (something was there, or about to
+    be)."""
     changed: Share
+    """The share of the region that had changed since the last look."""
 
 
 class Why(Part):
@@ -68,14 +80,17 @@ class Why(Part):
     reason: str
     """`seen`, `gone`, `too_long`, `blind`; of a near miss `score`, `time`, `cooldown`."""
     gate: GateWhy | None = None
+    """Why the region was looked at, where a look decided."""
     history: list[tuple[int, Score]]
     """The last looks, oldest first: milliseconds before the event, and the raw score."""
     thresholds: ThresholdPair
+    """Those that held."""
     rules: list[str] = []
     """The rules that ask about this label in this region."""
     bundle: str
     """Name and version, such as `imagenet@1.0.0`."""
     bundle_sha256: str
+    """Of its `model.toml`, which names the hash of every other file of the bundle."""
 
 
 class Detection(Body):
@@ -84,12 +99,17 @@ class Detection(Body):
     subfolder: ClassVar[str] = "detection"
 
     change: Literal["began", "ended"]
+    """Also the end of the event's type."""
     region: str
+    """Its name in the settings; `whole` where the settings name none."""
     label: str
+    """Name of the label or group."""
     kind: Literal["label", "group"]
+    """What `label` names."""
     score: Score
     """Smoothed, at this moment."""
     peak: Score
+    """The largest smoothed score of this presence so far."""
     count: int | None = None
     """How many at once, where the model can count."""
     box: tuple[Share, Share, Share, Share] | None = None
@@ -99,6 +119,7 @@ class Detection(Body):
     labels: list[LabelScore] = []
     """The best labels of the deciding look, best first."""
     why: Why
+    """Why the box says so."""
 
     def type_name(self) -> str:
         return f"lookout.detection.{self.change}"
@@ -111,9 +132,11 @@ class RegionSight(Part):
     """What one look at one region saw."""
 
     region: str
+    """Its name in the settings."""
     present: list[str] = []
     """What counts as seen there now; empty is *nothing*."""
     labels: list[LabelScore] = []
+    """The best of what the region watches for, best first."""
 
 
 class Button(Body):
@@ -122,9 +145,13 @@ class Button(Body):
     subfolder: ClassVar[str] = "button"
 
     button: str
+    """Its name in the settings."""
     press: Literal["short", "held"]
+    """Also the end of the event's type."""
     result: Literal["looked", "paused", "resumed", "no_picture"]
+    """What the box did; `no_picture`: the camera had none to look at."""
     sights: list[RegionSight] = []
+    """What it saw; after `looked`."""
 
     def type_name(self) -> str:
         return f"lookout.button.{self.press}"
@@ -139,12 +166,17 @@ class RunStarted(Body):
     subfolder: ClassVar[str] = "run"
 
     previous_run: str | None = None
+    """Absent in the first run of all."""
     previous_seq: int | None = None
+    """The last seq of that run: events up to it exist, or a gap event names them."""
     reason: str
     """Why the box started: `first`, `stopped` (the run before ended as asked) or `died`."""
     version: str
+    """Of Lookout."""
     bundle: str
+    """Name and version of the first region's bundle."""
     runtime: str
+    """Name and version of what runs it."""
 
     def type_name(self) -> str:
         return "lookout.run.started"
@@ -154,9 +186,13 @@ class LostRange(Part):
     """Events of one run that were expelled, first and last seq included."""
 
     run: str
+    """The run they belong to."""
     first: int
+    """The lowest seq."""
     last: int
+    """The highest seq."""
     count: int
+    """How many of them are lost: others between the two may have arrived."""
 
 
 class Gap(Body):
@@ -165,9 +201,11 @@ class Gap(Body):
     subfolder: ClassVar[str] = "gap"
 
     reason: Literal["full", "disk", "oversize"]
+    """`full`: they made room for newer ones; `disk`: it failed; `oversize`: too large to send."""
     counts: dict[str, int]
     """How many of each subfolder."""
     ranges: list[LostRange] = []
+    """Which numbers they had, as far as they had any."""
 
     def type_name(self) -> str:
         return "lookout.gap"
@@ -179,6 +217,7 @@ class Telemetry(Body):
     subfolder: ClassVar[str] = "telemetry"
 
     uptime_s: Seconds
+    """Since the run began."""
     frames: int
     """Frames that the camera gave, since the run began."""
     frames_replaced: int
@@ -192,8 +231,11 @@ class Telemetry(Body):
     waiting: int
     """Events in the outbox."""
     outbox_bytes: int | None = None
+    """Size of the outbox."""
     disk_free_bytes: int | None = None
+    """Where the state folder lies."""
     temperature_c: float | None = None
+    """Of the processor, where it says."""
 
 
 class ClockAnchor(Body):

@@ -70,24 +70,40 @@ class Event:
         return self.draft.body.subfolder
 
 
-class _Numbered(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
+class Numbered(BaseModel):
+    """What the data of every event begins with."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
 
     run: str
+    """One start of the box: a number that grows, a dash, 8 random hex digits."""
     seq: Annotated[int, Field(ge=1)]
+    """Grows by one from 1 within the run, over all kinds of events: a number that never comes
+    was lost."""
     mono_ns: Annotated[int, Field(ge=0)]
+    """Monotonic clock of the run, in nanoseconds: differences hold even where `time` jumps."""
     durable: bool
+    """It was on disk before anybody heard of it. False: the disk failed, and a power cut would
+    have lost it."""
 
 
-class _Envelope(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
+class Envelope(BaseModel):
+    """The CloudEvents attributes that a reader needs."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
 
     specversion: Literal["1.0"]
+    """Of CloudEvents."""
     id: str
+    """`{device}:{run}:{seq}`: never given twice. Drop what you have seen before."""
     source: str
+    """`/{registry}/devices/{device}`."""
     type: str
+    """`lookout.` and the kind."""
     time: str
+    """When it happened by the box's clock, RFC 3339 in UTC."""
     data: dict[str, Any]
+    """What the kind says."""
 
 
 def encode(event: Event) -> bytes:
@@ -130,8 +146,8 @@ def decode(payload: bytes) -> Event:
         raise WireError(f"event of {len(payload)} bytes: want at most {MAX_EVENT_BYTES}")
     try:
         raw = json.loads(payload)
-        envelope = _Envelope.model_validate(raw)
-        numbered = _Numbered.model_validate(envelope.data)
+        envelope = Envelope.model_validate(raw)
+        numbered = Numbered.model_validate(envelope.data)
         body = _body_model(envelope.type).model_validate_json(json.dumps(envelope.data))
     except (ValueError, RecursionError) as exc:
         raise WireError(f"not an event: {first_mistake(exc)}") from exc

@@ -14,71 +14,107 @@ class Degraded(Part):
     """A part that is not itself, since when (RFC 3339) and why, and what to do about it."""
 
     part: str
+    """`camera`, `disk`, `album` and the like."""
     since: str
+    """RFC 3339."""
     reason: str
+    """For people."""
 
 
 class Backend(Part):
     """What runs the model."""
 
     runtime: str
+    """`ai-edge-litert` or `tflite-runtime`."""
     version: str
+    """The runtime's."""
     accelerator: str
+    """`cpu`."""
     threads: int
+    """Of one inference."""
     delegated_nodes: int
+    """How many nodes of the network a delegate, such as XNNPACK, took."""
     nodes: int
+    """How many nodes the network has."""
 
 
 class BundleState(Part):
     """A bundle in use."""
 
     name: str
+    """As in its `model.toml`."""
     version: str
+    """As in its `model.toml`."""
     sha256: str
+    """Of its `model.toml`."""
 
 
 class SettingsState(Part):
     """Where the settings in force come from, and what was refused."""
 
     source: str
+    """The file."""
     refused: list[str] = []
+    """Every mistake of the settings that were refused, one a line; the last good ones hold."""
 
 
 class Losses(Part):
     """What did not get through, counted since the run began."""
 
     frames_replaced: int = 0
+    """Frames that a newer one replaced before the loop took them."""
     events_expelled: int = 0
+    """Events that made room for others in a full outbox; gap events name them."""
     events_oversize: int = 0
+    """Events too large to send; gap events stand for them."""
     events_not_durable: int = 0
+    """Events kept in memory alone, because the disk failed."""
     pictures_dropped: int = 0
+    """Records and pictures that the album could not keep."""
 
 
 class State(Part):
     """The box as it is now; repeated every minute and on every change that matters."""
 
     time: str
+    """When this was so (RFC 3339)."""
     run: str
+    """The run that goes on."""
     last_seq: int
+    """The last number given in it: a reader that has fewer waits for some, or lost some."""
     waiting: int
+    """Events in the outbox."""
     version: str
+    """Of Lookout."""
     started: str
+    """When the run began (RFC 3339)."""
     is_paused: bool
+    """Somebody paused the camera."""
     camera: Literal["on", "opening", "paused", "ended", "failed"]
+    """`ended`: a clip came to its end, and was not to be repeated."""
     backend: Backend | None = None
+    """What runs the model."""
     bundles: list[BundleState] = []
+    """Those in use."""
     settings: SettingsState
+    """Where the settings come from."""
     sights: list[RegionSight] = []
+    """What each region saw last."""
     outputs: dict[str, bool] = {}
+    """Each output's level: true is on."""
     degraded: list[Degraded] = []
+    """Parts that are not themselves; empty is well."""
     losses: Losses = Losses()
+    """What did not get through."""
 
 
 class Availability(Part):
     """`online` or `offline`, with the run: a hint, not a proof."""
 
     status: Literal["online", "offline"]
+    """`offline` is the will that the broker publishes when the box is silent, too."""
     run: str
+    """The run that it speaks of."""
 
 
 def encode_part(part: Part) -> bytes:
