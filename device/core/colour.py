@@ -19,8 +19,8 @@ Table = NDArray[np.int16]
 def to_rgb(image: Image) -> Rgb:
     """The same picture as `Rgb`; an `Rgb` comes back as it is.
 
-    Each 2 by 2 pixels share one chroma value, as decoders do it when nothing is scaled. Within
-    two levels of swscale.
+    Each 2 by 2 pixels share one chroma value, as decoders do it when nothing is scaled. Within one
+    level of the standard's matrix.
     """
     if isinstance(image, Rgb):
         return image
