@@ -77,9 +77,10 @@ def wrong_in(command: str) -> str | None:
     path = words[0]
     if len(words) > 1 and f"{path} {words[1]}" in known_commands():
         path = f"{path} {words[1]}"
-    elif any(known.startswith(f"{path} ") for known in known_commands()) and words[1:]:
-        if words[1].isalpha():
-            return f"no command {path} {words[1]}"
+    elif "".join(words[1:2]).isalpha() and any(
+        known.startswith(f"{path} ") for known in known_commands()
+    ):
+        return f"no command {path} {words[1]}"
     if path not in known_commands():
         return f"no command {path}"
     for word in words:
