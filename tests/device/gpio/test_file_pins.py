@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from queue import Queue
-from threading import Event
+from threading import Condition
 from time import monotonic
 
 import pytest
@@ -63,24 +63,44 @@ def test_buttons_can_be_found_by_their_files(tmp_path: Path) -> None:
     pins.close()
 
 
+class PolledClock(HandClock):
+    """A clock that knows how often the pins have looked at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looked = Condition()
+        self._looks = 0
+
+    def monotonic_ns(self) -> int:
+        with self._looked:
+            self._looks += 1
+            self._looked.notify_all()
+            return super().monotonic_ns()
+
+    def wait_for_polls(self, count: int) -> None:
+        with self._looked:
+            wanted = self._looks + count
+            assert self._looked.wait_for(lambda: self._looks >= wanted, DEADLINE_S)
+
+
 class Finger:
     """Presses a button whose clock it turns."""
 
     def __init__(self, folder: Path) -> None:
         self.presses: Queue[tuple[str, Press]] = Queue()
-        self.clock = HandClock()
+        self.clock = PolledClock()
         self.path = folder / "button-look"
         self.pins = FilePins(
             {}, LOOK, lambda name, press: self.presses.put((name, press)), folder, self.clock
         )
 
     def put(self, text: str, for_s: float) -> None:
-        """Leave `text` there for so long on the box's clock, in steps that polls can follow."""
+        """Leave `text` there for so long on the box's clock, in steps that the polls follow."""
         self.path.write_text(text)
         for _ in range(10):
-            Event().wait(0.03)
+            self.clock.wait_for_polls(2)  # the first may have read the file before
             self.clock.advance(for_s / 10)
-        Event().wait(0.03)
+        self.clock.wait_for_polls(2)
 
 
 @pytest.fixture
