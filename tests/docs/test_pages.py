@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -26,7 +27,7 @@ EXAMPLES = sorted(REPOSITORY.glob("docs/examples/*.toml"))
 SOURCES = sorted(path.relative_to(REPOSITORY) for path in REPOSITORY.glob("device/**/*.py"))
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _QUOTED_COMMAND = re.compile(r"`(?:\.venv/bin/)?lookout ([^`\n]+)`")
 _TYPED_COMMAND = re.compile(r"^\s*(?:\$ )?(?:\.venv/bin/)?lookout ([a-z].*)$", re.MULTILINE)
 _CODE_PATH = re.compile(
@@ -52,9 +53,9 @@ def anchors_of(text: str) -> set[str]:
 def settings_blocks() -> Iterator[tuple[str, str]]:
     """(where, text) of every settings example; in these pages TOML means settings."""
     for path in MARKDOWN:
-        for number, (language, text) in enumerate(_BLOCK.findall(text_of(path)), start=1):
+        for number, (_, language, text) in enumerate(_BLOCK.findall(text_of(path)), start=1):
             if language == "toml":
-                yield f"{path}, block {number}", text
+                yield f"{path}, block {number}", dedent(text)
 
 
 def commands_in(path: Path) -> Iterator[str]:
