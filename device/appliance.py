@@ -86,7 +86,7 @@ def run_box(
         closing.callback(pins.close)
 
         feed = Feed()
-        album = assembly.open_album(config)
+        album = assembly.open_album(config, clock)
         closing.callback(album.close)
         journal = Journal(album, feed, record_of)
 
