@@ -80,7 +80,7 @@ def wire_page(repository: Path) -> str:
         _example("state", repository),
         "## Availability",
         "Published with QoS 1, retained. `offline` is the connection's will too, so the broker "
-        "says it for a box that has gone silent. A hint, not a proof.",
+        "says it for a box that has gone silent. It may be wrong for a while, both ways.",
         *_parts("Availability", defs, told),
         _example("availability", repository),
     )
