@@ -155,7 +155,7 @@ class PahoUplink:
             return
         if self._client is not None and self._is_connected:
             self._say_goodbye(self._client)
-        self._client = None
+        self._drop_client()
         self._is_connected = False
         self._is_closed = True
         self._waking.close()
@@ -372,10 +372,7 @@ class PahoUplink:
         self._fail(problem or problems.of_end(self._config, self._is_connected, was_steady))
 
     def _fail(self, problem: str) -> None:
-        client, self._client = self._client, None
-        sock = None if client is None else client.socket()
-        if sock is not None:
-            sock.close()
+        self._drop_client()
         self._is_connected = False
         self._rows.clear()
         self._refused.clear()
@@ -384,6 +381,12 @@ class PahoUplink:
         wait_s = backoff_s(self._failures, self._jitter())
         self._retry_ns = self._clock.monotonic_ns() + round(wait_s * 1e9)
         self._tell(problem, wait_s)
+
+    def _drop_client(self) -> None:
+        client, self._client = self._client, None
+        sock = None if client is None else client.socket()
+        if sock is not None:
+            sock.close()
 
     def _tell(self, problem: str, wait_s: float = 0.0) -> None:
         if problem != self._problem:

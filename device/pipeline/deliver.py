@@ -242,6 +242,7 @@ class Delivery:
             for _ in batch:
                 self._queue.popleft()
             self._lost -= lost
+        self._committer.tell()
         return True
 
     def _gap(self, lost: Counter[str]) -> Queued:

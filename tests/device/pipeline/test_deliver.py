@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
 from device.clocks import HandClock
 from device.core.delivery import SPARE_FIRST_ROW, DeliverySettings
 from device.errors import TransientError
@@ -67,18 +69,24 @@ class Stage:
         self.outbox = MemoryOutbox("garden", "home", 10_000_000, is_durable=True)
         self.told: list[Event] = []
         self.runs: list[RunId] = []
+        self.is_deaf = False
         self.delivery = Delivery(
             outbox_factory=outbox or (lambda: self.outbox),
             uplink_factory=self._uplink_of,
             settings=DeliverySettings(window=window, live_share=0.25),
             group_ms=0,
             clock=self.clock,
-            on_committed=lambda pairs: self.told.extend(event for event, _ in pairs),
+            on_committed=self._hear,
             first=first,
             spare_factory=self._spare if has_spare else None,
             jitter=lambda: 0.0,
             turn_s=0.0,
         )
+
+    def _hear(self, pairs: Sequence[tuple[Event, object]]) -> None:
+        self.told.extend(event for event, _ in pairs)
+        if self.is_deaf:
+            raise ValueError("a listener failed")
 
     def _uplink_of(self, run: RunId) -> FakeUplink:
         self.runs.append(run)
@@ -338,3 +346,16 @@ def test_the_backlog_of_an_earlier_run_is_sent_before_it_is_forgotten(tmp_path: 
     assert stage.sent == [float(number) for number in range(30)]
     assert stage.delivery.status().waiting == 0
     stage.delivery.close()
+
+
+def test_a_listener_that_raises_brings_no_draft_to_disk_twice() -> None:
+    stage = Stage()
+    stage.turn(2)
+    stage.is_deaf = True
+    stage.delivery.report(anchor(1))
+    with pytest.raises(ValueError, match="a listener failed"):
+        stage.delivery.outbox_turn()
+    stage.is_deaf = False
+    stage.turn(4)
+    assert stage.sent == [1.0]
+    assert stage.outbox.last_seq == 2
