@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from device.assembly import open_classifier, open_runtime
-from device.bundles.make import MakeRequest, make_bundle
+from device.bundles.make import Made, MakeRequest, make_bundle
 from device.bundles.store import FolderStore
 from device.core.bundle import Bundle
 from device.core.scores import best_groups, best_labels
@@ -54,13 +54,17 @@ SEEN = {
 
 
 def make(testdata: Path, folder: Path, name: str) -> Bundle:
+    return make_noted(testdata, folder, name).bundle
+
+
+def make_noted(testdata: Path, folder: Path, name: str) -> Made:
     labels = "inat_bird_labels.txt" if "inat" in name else "imagenet_labels.txt"
     request = MakeRequest(
         tflite=testdata / "models" / f"{name}.tflite",
         labels=testdata / "labels" / labels,
         output=folder / "made",
     )
-    return make_bundle(request, try_here, FolderStore(None).find("imagenet")).bundle
+    return make_bundle(request, try_here, FolderStore(None).find("imagenet"))
 
 
 def plainest_answer(testdata: Path, bundle: Bundle, picture: str) -> NDArray[np.float64]:
@@ -96,6 +100,25 @@ def test_an_imagenet_model_gets_the_groups_that_people_ask_for(
     for picture, group in (("cat.bmp", "cat"), ("owl.jpg", "bird"), ("parrot.jpg", "bird")):
         scores = classifier.classify(read_picture(testdata / "images" / picture))
         assert best_groups(bundle, scores, 1)[0].name == group
+
+
+def test_known_pictures_prove_an_imagenet_model_in_passing(testdata: Path, tmp_path: Path) -> None:
+    made = make_noted(testdata, tmp_path, "mobilenet_v2_1.0_224_quant")
+    assert any("it recognises 4 of the embedded bundle's 4" in note for note in made.notes)
+
+
+def test_labels_in_another_order_are_doubted(testdata: Path, tmp_path: Path) -> None:
+    lines = (testdata / "labels" / "imagenet_labels.txt").read_text().splitlines()
+    turned = tmp_path / "turned.txt"
+    turned.write_text("\n".join(lines[500:] + lines[:500]))
+    request = MakeRequest(
+        tflite=testdata / "models" / "mobilenet_v2_1.0_224_quant.tflite",
+        labels=turned,
+        output=tmp_path / "made",
+    )
+    made = make_bundle(request, try_here, FolderStore(None).find("imagenet"))
+    assert any("labels or its input range may be wrong" in note for note in made.notes)
+    assert made.bundle.groups == {}
 
 
 BAD = {
