@@ -13,6 +13,7 @@ from device.config import Config
 from device.core.bundle import Bundle
 from device.core.headlines import record_of
 from device.core.images import Frame
+from device.core.toml_keys import KeyLines
 from device.errors import ConfigError, OutputError, TransientError
 from device.instance_lock import InstanceLock
 from device.pipeline.capture import Capture, Slot
@@ -25,7 +26,7 @@ from device.pipeline.planning import plan_regions
 from device.pipeline.reporting import Identity, Reporting
 from device.pipeline.telling import region_sight
 from device.ports import BundleStore, Camera, Classifier, Clock, PreviousRun
-from device.settings_file import KeyLines, render
+from device.settings_file import render
 from device.wire.bodies import RegionSight, RunStarted
 from device.wire.events import Draft
 from device.wire.state import Backend, BundleState, SettingsState

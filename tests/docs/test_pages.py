@@ -11,9 +11,10 @@ import pytest
 
 from device import assembly
 from device.bundles.store import FolderStore
+from device.core.toml_keys import KeyLines
 from device.errors import ExitCode
 from device.pipeline.planning import plan_regions
-from device.settings_file import KeyLines, parse_config, read_config
+from device.settings_file import parse_config, read_config
 from docs.generators.commands import command_paths, options_of
 from docs.generators.exit_codes import meanings
 from docs.make import PAGES, stale
