@@ -179,6 +179,7 @@ def run_box(
             pins.close()
             os._exit(1)
         loop.close()
+        delivery.close()  # commits what is queued, and tells the journal of it
         journal.flush()
         log.info("stopped was_asked=%s", was_asked)
         return was_asked

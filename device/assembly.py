@@ -65,7 +65,7 @@ def open_runtime(name: str = "auto") -> Runtime:
     Raises:
         ModelError: it is not installed.
     """
-    wanted = os.environ.get("LOOKOUT_RUNTIME", "auto") if name == "auto" else name
+    wanted = (os.environ.get("LOOKOUT_RUNTIME") or "auto") if name == "auto" else name
     missing = []
     if wanted in ("auto", "ai-edge-litert"):
         try:

@@ -7,6 +7,7 @@ The random moments come from a seed that is printed; `LOOKOUT_FAULT_SEED` repeat
 import json
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -29,13 +30,14 @@ from tests.tools import REPOSITORY, require_tool
 @dataclass(frozen=True)
 class Victim:
     """A program to kill: its command, its outbox, its device's topics and id; killed within
-    `life_s` of its run's beginning."""
+    `life_s` of its run's beginning. hush: makes a running one bring no more events."""
 
     command: list[str]
     outbox: Path
     root: str
     device: str
     life_s: float
+    hush: Callable[[subprocess.Popen[bytes]], None]
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -55,13 +57,20 @@ class Victim:
 
 def lookout_run(folder: Path, port: int) -> Victim:
     """The box itself, before pictures that change as fast as it can look."""
-    box = Box(folder / "box", port, more="gate = false\n[outbox]\ngroup_ms = 10", picture_s=0.02)
+    more = "gate = false\n[outbox]\ngroup_ms = 10"
+    box = Box(folder / "box", port, more, picture_s=0.02, frames_per_s=50.0)
+
+    def hush(_: subprocess.Popen[bytes]) -> None:
+        # A control socket that is not there yet: the box has only begun.
+        wait_until(lambda: box.command("pause").returncode == 0, "the box pauses", 30.0)
+
     return Victim(
         [sys.executable, "-m", "device.main", "run", "--config", str(box.config)],
         box.state_dir / "outbox.db",
         "test/devices/box",
         "box",
         life_s=1.0,
+        hush=hush,
     )
 
 
@@ -75,6 +84,7 @@ def delivering(folder: Path, port: int) -> Victim:
         "home/devices/garden",
         "garden",
         life_s=0.5,
+        hush=lambda process: process.send_signal(signal.SIGUSR1),
     )
 
 
@@ -130,18 +140,16 @@ def test_after_many_kills_every_committed_event_has_arrived_and_no_id_is_used_tw
             for _ in range(kills):
                 _live_and_die(victim, broker, ledger, chance)
             _drain(victim, broker, ledger)
-            remaining = read_outbox(victim.outbox).events.keys()
-            expected = ledger.committed - remaining
             wait_until(
-                lambda: expected <= received(subscriber, victim.device).keys(),
+                lambda: ledger.committed <= received(subscriber, victim.device).keys(),
                 "every committed event has arrived",
                 timeout_s=20.0,
             )
             arrived = received(subscriber, victim.device)
             messages = len(subscriber.messages)
-    assert len(expected) > 3 * kills, "too little happened to prove anything"
-    # What arrived was committed before: nothing is sent that is not on disk.
-    assert arrived.keys() <= ledger.committed
+    assert len(ledger.committed) > 5 * kills, "too little happened to prove anything"
+    # Nothing is sent that was not on disk before.
+    assert arrived.keys() == ledger.committed
     for key, payloads in arrived.items():
         assert len(payloads | ledger.payloads[key]) == 1, f"id {key} names two events"
     numbers = [int(run.partition("-")[0]) for run in ledger.last_seqs]
@@ -149,7 +157,7 @@ def test_after_many_kills_every_committed_event_has_arrived_and_no_id_is_used_tw
     with capsys.disabled():
         sys.stdout.write(
             f"kills={kills} committed={len(ledger.committed)} arrived={len(arrived)}"
-            f" still_on_disk={len(remaining)} repeats={messages - len(arrived)}"
+            f" repeats={messages - len(arrived)}"
             f" broker_starts={broker.starts}\n"
         )
 
@@ -173,14 +181,17 @@ def _live_and_die(victim: Victim, broker: Broker, ledger: Ledger, chance: random
 
 
 def _drain(victim: Victim, broker: Broker, ledger: Ledger) -> None:
-    """A last run that may send what is there, and is ended as a person ends it."""
+    """A last run that brings nothing new, sends all that is there, and ends as it is asked to."""
     broker.start()
     with victim.running() as process:
         _wait_for_a_new_run(victim, ledger)
-        wait_until(lambda: len(read_outbox(victim.outbox).events) < 20, "it is sent", 30.0)
+        victim.hush(process)
+        wait_until(lambda: not read_outbox(victim.outbox).events, "all is sent", 30.0)
         process.terminate()
         process.wait(timeout=15.0)
-    ledger.note(read_outbox(victim.outbox))
+    last = read_outbox(victim.outbox)
+    ledger.note(last)
+    assert not last.events
 
 
 def _wait_for_a_new_run(victim: Victim, ledger: Ledger) -> None:
