@@ -11,7 +11,7 @@ from device.bundles.trial import TrialRequest, TrialResult, check_start, run_tri
 from device.commands.model import trial
 from device.errors import ModelError, PictureError
 from tests.bundles_made import PLAIN
-from tests.models_made import Recipe, make_model, picture_of
+from tests.models_made import Number, Recipe, make_model, picture_of
 
 SCRIPT_HEAD = "import os, sys, signal\nsys.stdin.buffer.read()\n"
 
@@ -103,6 +103,15 @@ def test_garbled_models_never_reach_the_parent(tmp_path: Path, seed: int) -> Non
 
 def _is_refused(result: TrialResult) -> bool:
     return result.network is not None and any(result.network.problems.values())
+
+
+@pytest.mark.parametrize("number", ["float32", "uint8"])
+def test_a_file_made_to_divide_by_zero_is_refused(tmp_path: Path, number: Number) -> None:
+    model = tmp_path / "crafted.tflite"
+    model.write_bytes(make_model(Recipe(number=number, stride_px=0)))
+    result = trial()(TrialRequest(model=str(model), specs=(PLAIN,)))
+    assert "crafted.tflite" in error_of(result)
+    assert result.answers == {}
 
 
 def test_what_is_no_file_is_refused_before_any_child(tmp_path: Path) -> None:
