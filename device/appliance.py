@@ -30,7 +30,7 @@ from device.settings_file import render
 from device.wire.bodies import RegionSight, RunStarted
 from device.wire.events import Draft
 from device.wire.state import Backend, BundleState, SettingsState
-from device.workers import Worker, block_stop_signals, join_all, supervise
+from device.workers import StopSignals, Worker, join_all, supervise
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +63,11 @@ def run_box(
     Raises:
         LookoutError: the box cannot start; nothing is left open.
     """
-    block_stop_signals()
     clock = assembly.system_clock()
     stop = Event()
     with ExitStack() as closing:
+        signals = StopSignals()
+        closing.callback(signals.close)
         closing.enter_context(InstanceLock(config.device.state_dir))
         store = assembly.open_bundles(config.device.state_dir)
         plans = checked_plans(config, store, name, text)
@@ -169,7 +170,7 @@ def run_box(
         ]
         log.info("running device=%s state_dir=%s", config.device.name, config.device.state_dir)
         on_running()
-        was_asked = supervise(workers, stop, reporting.tick)
+        was_asked = supervise(workers, stop, reporting.tick, signals.wait)
         slot.wake()
         delivery.wake()
         left = join_all(workers, STOP_WITHIN_S)
