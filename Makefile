@@ -35,7 +35,7 @@ check: venv ## format, lint, types, arrows, unit tests; under 90 s
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2
 
 test: check ## all that an ordinary user can run, on both runtimes where Python is 3.11
 	$(BIN)/pytest -q tests/system tests/faults

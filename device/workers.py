@@ -121,8 +121,8 @@ def supervise(
 ) -> bool:
     """Start the workers and return when somebody asks to stop, or a worker died or hangs.
 
-    tick: called about once a second. wait_for_stop: `StopSignals.wait`. Returns whether the end was asked for. `stop` is set; the
-    caller joins (`join_all`) and closes.
+    tick: called about once a second. wait_for_stop: `StopSignals.wait`. Returns whether the end
+    was asked for. `stop` is set; the caller joins (`join_all`) and closes.
     """
     for worker in workers:
         worker.start()
