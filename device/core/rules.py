@@ -1,6 +1,6 @@
 """What an output does and how long: rules over what is present, as pure functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -72,7 +72,8 @@ class OutputLimits:
     """What an output may do at most.
 
     safe_level: its level when the box is blind, stopping or in doubt. longest_on_ns: on for so
-    long without a break, it goes to its safe level until every rule on it has let go.
+    long without a break, it goes to its safe level until every rule but those that say off has let
+    go.
     """
 
     safe_level: bool = False
@@ -88,6 +89,11 @@ class Presence:
     is_present: bool
     since_ns: int
     """When it became so (monotonic)."""
+    is_coming: bool = False
+    """Absent still, and perhaps not for long: too little to say that it is here, too much to
+    begin anything because it is gone."""
+    is_known: bool = True
+    """False while the region sees nothing: the target is neither present nor absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +148,18 @@ def decide(
         rule.name: _ask(state.rules.get(rule.name, RuleState()), rule, presences, moment)
         for rule in rules
     }
+    active_since_ns = {
+        name: each.active_since_ns
+        for name, each in rule_states.items()
+        if each.active_since_ns is not None
+    }
+    blind = {rule.name for rule in rules if _is_blind(rule, presences)}
     outputs = {}
     for name, limit in limits.items():
-        active = [
-            rule
-            for rule in rules
-            if rule.output == name and rule_states[rule.name].active_since_ns is not None
-        ]
+        mine = [rule for rule in rules if rule.output == name]
         before = state.outputs.get(name, OutputState(limit.safe_level, "start"))
-        wanted, reason = limit.safe_level, "no rule"
-        if active:
-            since_ns = rule_states[active[0].name].active_since_ns
-            wanted = _level(active[0], since_ns if since_ns is not None else 0, moment.now_ns)
-            reason = active[0].name
-        outputs[name] = _limit(before, wanted, reason, bool(active), limit, moment.now_ns)
+        wanted = _wanted(mine, active_since_ns, blind, limit.safe_level, moment.now_ns)
+        outputs[name] = _limit(before, wanted, limit, moment.now_ns)
     return RulesState(rules=rule_states, outputs=outputs)
 
 
@@ -168,7 +172,9 @@ def all_safe(state: RulesState, limits: Mapping[str, OutputLimits], reason: str)
 
 def _ask(state: RuleState, rule: Rule, presences: Sequence[Presence], moment: Moment) -> RuleState:
     now_ns = moment.now_ns
-    since_ns = _condition_since(rule, presences)
+    if _is_blind(rule, presences):
+        return RuleState()
+    since_ns = _condition_since(rule, presences, state.active_since_ns is not None)
     if not (rule.hours is None and rule.outside_hours is None) and (
         moment.minute_of_day is None or not rule.is_in_hours(moment.minute_of_day)
     ):
@@ -186,15 +192,62 @@ def _ask(state: RuleState, rule: Rule, presences: Sequence[Presence], moment: Mo
     return RuleState(holds_since_ns=since_ns)
 
 
-def _condition_since(rule: Rule, presences: Sequence[Presence]) -> int | None:
-    """When the rule's condition began to hold; None while it does not, or nothing was seen yet."""
+def _is_blind(rule: Rule, presences: Sequence[Presence]) -> bool:
+    """Whether none of the rule's regions sees anything."""
     mine = [each for each in presences if rule.concerns(each.region, each.target)]
-    there = [each.since_ns for each in mine if each.is_present]
+    return bool(mine) and not any(each.is_known for each in mine)
+
+
+def _condition_since(rule: Rule, presences: Sequence[Presence], is_active: bool) -> int | None:
+    """When the rule's condition began to hold; None while it does not, or nothing was seen yet.
+
+    is_active: what is absent already stays so until the target is present; a flicker of its
+    score would else switch the output to and fro.
+    """
+    mine = [each for each in presences if rule.concerns(each.region, each.target)]
+    there = [each.since_ns for each in mine if each.is_known and each.is_present]
     if not rule.is_absence:
         return min(there, default=None)
-    if there or not mine:
+    if there or not mine or not all(each.is_known for each in mine):
+        return None
+    if not is_active and any(each.is_coming for each in mine):
         return None
     return max(each.since_ns for each in mine)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the rules want of an output.
+
+    is_asked: a rule that may switch it on is active. is_off: a rule says off, which holds for an
+    output that was cut off too.
+    """
+
+    level: bool
+    reason: str
+    is_asked: bool = False
+    is_off: bool = False
+
+
+def _wanted(
+    rules: Sequence[Rule],
+    active_since_ns: Mapping[str, int],
+    blind: Set[str],
+    safe_level: bool,
+    now_ns: int,
+) -> Wanted:
+    """rules: of one output. active_since_ns: of those that are active, by name."""
+    active = [rule for rule in rules if rule.name in active_since_ns]
+    is_asked = any(rule.action is not Action.OFF for rule in active)
+    for rule in rules:
+        if rule in active:
+            level = _level(rule, active_since_ns[rule.name], now_ns)
+            return Wanted(level, rule.name, is_asked, is_off=rule.action is Action.OFF)
+        if rule.name in blind and rule.action is Action.OFF:
+            # Nobody can see whether it should be held off: that is doubt.
+            return Wanted(safe_level, "blind", is_asked)
+    is_blind = any(rule.name in blind for rule in rules)
+    return Wanted(safe_level, "blind" if is_blind else "no rule")
 
 
 def _level(rule: Rule, active_since_ns: int, now_ns: int) -> bool:
@@ -210,19 +263,16 @@ def _level(rule: Rule, active_since_ns: int, now_ns: int) -> bool:
             return elapsed_ns % (rule.blink_on_ns + rule.blink_off_ns) < rule.blink_on_ns
 
 
-def _limit(
-    before: OutputState,
-    wanted: bool,
-    reason: str,
-    is_asked: bool,
-    limit: OutputLimits,
-    now_ns: int,
-) -> OutputState:
-    if before.is_cut_off and is_asked:
-        return before
-    if not wanted:
-        return OutputState(False, reason)
+def _limit(before: OutputState, wanted: Wanted, limit: OutputLimits, now_ns: int) -> OutputState:
+    too_long = OutputState(limit.safe_level, "on for too long", is_cut_off=True)
+    if before.is_cut_off and wanted.is_asked:
+        if wanted.is_off:
+            return OutputState(False, wanted.reason, is_cut_off=True)
+        return too_long
+    if not wanted.level:
+        return OutputState(False, wanted.reason)
     on_since_ns = before.on_since_ns if before.on_since_ns is not None else now_ns
-    if is_asked and limit.longest_on_ns is not None and now_ns - on_since_ns >= limit.longest_on_ns:
-        return OutputState(limit.safe_level, "on for too long", is_cut_off=True)
-    return OutputState(True, reason, on_since_ns)
+    longest_ns = limit.longest_on_ns
+    if wanted.is_asked and longest_ns is not None and now_ns - on_since_ns >= longest_ns:
+        return too_long
+    return OutputState(True, wanted.reason, on_since_ns)

@@ -226,6 +226,72 @@ def test_an_output_that_is_on_for_too_long_goes_safe_until_its_rules_let_go() ->
     assert box.lamp([cat(True, 62)], 62) is True
 
 
+def test_a_rule_that_says_off_is_obeyed_by_an_output_that_was_cut_off() -> None:
+    """Its safe level may be on: a pump that must not run while somebody stands there."""
+    box = Box(
+        lamp_rule(Action.OFF, name="stop", target="person"),
+        lamp_rule(name="go"),
+        limits=OutputLimits(safe_level=True, longest_on_ns=10 * NS_PER_S),
+    )
+    away, here = Presence("yard", "person", False, 0), Presence("yard", "person", True, 15)
+    assert [box.lamp([cat(True), away], second) for second in (0, 12)] == [True, True]
+    assert box.reason == "on for too long"
+    assert [box.lamp([cat(True), here], 15), box.reason] == [False, "stop"]
+    # The other rule has not let go yet: it stays cut off.
+    assert [box.lamp([cat(True), away], 16), box.reason] == [True, "on for too long"]
+
+
+def test_a_rule_that_says_off_does_not_keep_an_output_cut_off() -> None:
+    box = Box(
+        lamp_rule(name="go"),
+        lamp_rule(Action.OFF, name="rest", is_absence=True),
+        limits=OutputLimits(longest_on_ns=10 * NS_PER_S),
+    )
+    assert [box.lamp([cat(True)], second) for second in (0, 12)] == [True, False]
+    assert box.lamp([cat(False, 13)], 13) is False
+    assert box.lamp([cat(True, 14)], 14) is True
+
+
+def test_absence_begins_nothing_while_the_label_is_coming() -> None:
+    box = Box(lamp_rule(is_absence=True, after_s=5))
+    coming = Presence("yard", "cat", False, 0, is_coming=True)
+    assert box.lamp([coming], 10) is False
+    assert box.lamp([cat(False, 0)], 11) is True
+    assert box.lamp([coming], 12) is True, "a flicker of the score ends no absence"
+    assert box.lamp([cat(True, 13)], 13) is False
+
+
+def blind(region: str = "yard", target: str = "cat") -> Presence:
+    return Presence(region, target, False, 0, is_known=False)
+
+
+def test_a_region_that_sees_nothing_makes_neither_presence_nor_absence() -> None:
+    for is_absence in (True, False):
+        box = Box(lamp_rule(is_absence=is_absence, keep_s=60))
+        assert box.lamp([cat(not is_absence)], 1) is True
+        assert box.lamp([blind()], 2) is False, "nor is anything kept"
+        assert box.reason == "blind"
+        assert box.lamp([cat(is_absence, 3)], 3) is False
+
+
+def test_absence_from_all_regions_wants_all_of_them_to_see() -> None:
+    box = Box(lamp_rule(is_absence=True))
+    assert box.lamp([cat(False), blind("door")], 10) is False
+    assert box.lamp([cat(False), cat(False, 0, "door")], 11) is True
+
+
+def test_what_one_region_still_sees_counts() -> None:
+    box = Box(lamp_rule())
+    assert box.lamp([blind(), cat(True, 0, "door")], 1) is True
+
+
+def test_while_what_holds_it_off_cannot_be_seen_the_output_is_safe() -> None:
+    box = Box(lamp_rule(Action.OFF, name="stop", target="person"), lamp_rule(name="go"))
+    assert box.lamp([cat(True), blind("door", "person")], 1) is False
+    assert box.reason == "blind"
+    assert box.lamp([cat(True), Presence("door", "person", False, 2)], 2) is True
+
+
 def test_blinking_is_no_long_time_on() -> None:
     box = Box(lamp_rule(Action.BLINK), limits=OutputLimits(longest_on_ns=2 * NS_PER_S))
     here = [cat(True, 0)]
