@@ -72,9 +72,7 @@ def run_box(
         store = assembly.open_bundles(config.device.state_dir)
         plans = checked_plans(config, store, name, text)
         classifiers, backend = _classifiers(config, [bundle for _, bundle in plans])
-        regions = [
-            Region(plan, classifiers[bundle.sha256], clock.monotonic_ns()) for plan, bundle in plans
-        ]
+        regions = [Region(plan, classifiers[bundle.sha256]) for plan, bundle in plans]
 
         slot = Slot()
         capture = Capture(
@@ -213,7 +211,7 @@ def glance(config: Config, name: str, text: str) -> Glance:
             camera.close()
         sights = []
         for plan, bundle in plans:
-            region = Region(plan, classifiers[bundle.sha256], clock.monotonic_ns())
+            region = Region(plan, classifiers[bundle.sha256])
             _, scores = region.peek(frame)
             # One look has no patience to wait for: what is over its threshold counts.
             over = [name for name, score in scores.items() if score >= plan.thresholds[name].high]

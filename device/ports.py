@@ -253,7 +253,8 @@ class Outbox(Protocol):
 
     @property
     def damage(self) -> str | None:
-        """What was found damaged and put aside, for people: its events are lost."""
+        """What was found damaged and put aside, for people: its events are lost. It is told
+        again after each start until something was appended: the run's first events tell of it."""
         ...
 
     @property
@@ -275,8 +276,18 @@ class Outbox(Protocol):
         """
         ...
 
+    def adopt(self, events: Sequence[StoredEvent]) -> Appended:
+        """Store events that another outbox has numbered, in one transaction: ids and bytes as
+        they are, in rows of its own.
+
+        Raises:
+            TransientError: the disk refused; nothing was stored.
+        """
+        ...
+
     def oldest(self, limit: int, after_row: int = 0) -> list[StoredEvent]:
-        """Up to `limit` events with a row over `after_row`, oldest first.
+        """Up to `limit` events with a row over `after_row`, oldest first: fewer only at the end.
+        A row that cannot be read is left out, and becomes part of a gap with the next append.
 
         Raises:
             TransientError: the disk refused.
@@ -418,6 +429,8 @@ class Snapshot:
     """Region to its best targets, best first."""
     present: Mapping[str, Sequence[str]] = field(default_factory=dict)
     outputs: Mapping[str, bool] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """`model`, `pins`: why that part is not itself, for people."""
 
 
 # --- commands that reach the running box --------------------------------------------------------

@@ -24,6 +24,7 @@ class FakePins:
         self.levels = dict(self._safe)
         self.writes = list(self._safe.items())
         self.is_closed = False
+        self._refusals: dict[str, Exception] = {}
 
     @property
     def description(self) -> str:
@@ -31,8 +32,17 @@ class FakePins:
 
     def write(self, output: str, level: bool) -> None:
         with self._lock:
-            if not self.is_closed:
-                self._put(output, level)
+            if self.is_closed:
+                return
+            if output in self._refusals:
+                raise self._refusals[output]
+            self._put(output, level)
+
+    def refuse(self, output: str, error: Exception | None) -> None:
+        """Let writes to `output` raise `error` from now on; None: no more."""
+        self._refusals.pop(output, None)
+        if error is not None:
+            self._refusals[output] = error
 
     def close(self) -> None:
         with self._lock:

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, Full, Queue
 from typing import Literal, TypeAlias
 
 from device.core.detection import Change, Transition
 from device.core.images import Frame
 from device.core.rules import Moment, OutputLimits, Rule, RulesState, all_safe, decide
+from device.errors import ModelError, TransientError
 from device.pipeline.capture import Capture, Slot
 from device.pipeline.look import Region, Sight
 from device.pipeline.telling import detection, near_miss, output_record, region_sight
@@ -93,6 +94,8 @@ class Loop:
         self._looks = 0
         self._dismissed = 0
         self._inference_ns = 0
+        self._model_problems: dict[str, str] = {}  # by region
+        self._pin_problems: dict[str, str] = {}  # by output
         self.snapshot = Snapshot(outputs={name: each.safe_level for name, each in limits.items()})
 
     # --- any thread ---------------------------------------------------------------------------
@@ -132,7 +135,16 @@ class Loop:
         if verdict is not None and not verdict.is_open:
             self._dismissed += 1
             return
-        sight = region.look(frame, now_ns, verdict)
+        try:
+            sight = region.look(frame, now_ns, verdict)
+        except ModelError as exc:
+            self._lose_sight(region, str(exc), now_ns)
+            return  # tried again with the next frame; the other regions see
+        except Exception as exc:
+            self._lose_sight(region, f"{type(exc).__name__}: {exc}", now_ns)
+            raise
+        if self._model_problems.pop(region.plan.name, None) is not None:
+            log.info("model works again region=%s", region.plan.name)
         self._looks += 1
         self._inference_ns += sight.inference_ns
         for name, transition in sight.transitions.items():
@@ -174,8 +186,18 @@ class Loop:
     def _go_blind(self, now_ns: int) -> None:
         self._is_blind, self._frame = True, None
         for region in self._regions:
-            for name, transition in region.go_blind(now_ns).items():
-                self._tell(region, name, transition, None, None)
+            self._blind(region, now_ns)
+
+    def _blind(self, region: Region, now_ns: int) -> None:
+        for name, transition in region.go_blind(now_ns).items():
+            self._tell(region, name, transition, None, None)
+
+    def _lose_sight(self, region: Region, problem: str, now_ns: int) -> None:
+        """The model failed: what it last saw there says nothing of now."""
+        if self._model_problems.get(region.plan.name) != problem:
+            log.error("model failed region=%s: %s", region.plan.name, problem)
+        self._model_problems[region.plan.name] = problem
+        self._blind(region, now_ns)
 
     def _drive(self, now_ns: int) -> None:
         if self._is_blind:
@@ -186,11 +208,17 @@ class Loop:
         self._apply(decide(self._rules_state, self._rules, self._limits, presences, moment))
 
     def _apply(self, state: RulesState) -> None:
+        """Write what changed. An output that refuses is as it was, and is tried again with the
+        next turn; it keeps no other one from its level."""
+        outputs = dict(state.outputs)
         for name, output in state.outputs.items():
             before = self._rules_state.outputs[name]
             if output.level == before.level:
+                self._pin_problems.pop(name, None)
                 continue
-            self._pins.write(name, output.level)
+            if not self._write(name, output.level):
+                outputs[name] = before
+                continue
             reason = output.reason if output.reason != "no rule" else f"{before.reason} let go"
             self._keep(
                 Page(
@@ -203,7 +231,21 @@ class Loop:
                     )
                 )
             )
-        self._rules_state = state
+        self._rules_state = replace(state, outputs=outputs)
+
+    def _write(self, name: str, level: bool) -> bool:
+        try:
+            self._pins.write(name, level)
+        except Exception as exc:  # whatever a driver raises, the others are written
+            problem = f"output {name}: {str(exc) or type(exc).__name__}"
+            if self._pin_problems.get(name) != problem:
+                trace = None if isinstance(exc, TransientError) else exc
+                log.error("pin refused, tried again each turn: %s", problem, exc_info=trace)
+            self._pin_problems[name] = problem
+            return False
+        if self._pin_problems.pop(name, None) is not None:
+            log.info("pin works again output=%s", name)
+        return True
 
     def _answer(self) -> None:
         while True:
@@ -251,7 +293,11 @@ class Loop:
             return Answer("no_picture")
         sights = []
         for region in self._regions:
-            _, by_target = region.peek(frame)
+            by_target: Mapping[str, float] = {}
+            try:
+                _, by_target = region.peek(frame)
+            except ModelError as exc:
+                self._lose_sight(region, str(exc), self._clock.monotonic_ns())
             sights.append(region_sight(region.plan.name, by_target, region.present))
         return Answer("looked", tuple(sights), frame)
 
@@ -281,4 +327,15 @@ class Loop:
             },
             present={region.plan.name: region.present for region in self._regions},
             outputs={name: output.level for name, output in self._rules_state.outputs.items()},
+            problems=self._problems(),
         )
+
+    def _problems(self) -> dict[str, str]:
+        found = {}
+        if self._model_problems:
+            where = ", ".join(self._model_problems)
+            why = next(iter(self._model_problems.values()))
+            found["model"] = f"region {where} sees nothing: {why}"
+        if self._pin_problems:
+            found["pins"] = "; ".join(self._pin_problems.values())
+        return found

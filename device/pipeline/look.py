@@ -15,6 +15,7 @@ from device.core.change import (
 )
 from device.core.detection import (
     Patience,
+    Phase,
     TargetState,
     Thresholds,
     Transition,
@@ -63,19 +64,20 @@ class Sight:
 class Region:
     """Owned by the loop's thread."""
 
-    def __init__(self, plan: RegionPlan, classifier: Classifier, now_ns: int) -> None:
+    def __init__(self, plan: RegionPlan, classifier: Classifier) -> None:
         """Raises ValueError for a target that the bundle does not have."""
         self.plan = plan
         self.classifier = classifier
         self._targets = Targets(classifier.bundle, plan.watch)
-        self._gate = GateState()
-        self._started_ns = now_ns
+        self._gate = self._judged = GateState()
+        self._seeing_since_ns: int | None = None
         self._gate_mask: NDArray[np.bool_] | None = None
         self.states: dict[str, TargetState] = {name: TargetState() for name in plan.watch}
         self.last: Sight | None = None
 
     def judge(self, frame: Frame, now_ns: int) -> GateVerdict | None:
-        """Whether this frame is worth a look; None where there is no gate."""
+        """Whether this frame is worth a look; None where there is no gate. The gate remembers
+        the frame once `look` has seen it."""
         if self.plan.gate is None:
             return None
         is_small_enough = self.plan.box.is_whole and frame.small is not None
@@ -86,7 +88,7 @@ class Region:
                 self._gate_mask = mask_of(self.plan.masks, self.plan.box, luma.shape)
             luma[self._gate_mask] = 0
         is_busy = any(state.is_busy for state in self.states.values())
-        self._gate, verdict = judge(self._gate, luma, now_ns, is_busy, self.plan.gate)
+        self._judged, verdict = judge(self._gate, luma, now_ns, is_busy, self.plan.gate)
         return verdict
 
     def look(self, frame: Frame, now_ns: int, verdict: GateVerdict | None) -> Sight:
@@ -96,6 +98,9 @@ class Region:
             ModelError: the model failed when invoked.
         """
         scores, by_target = self.peek(frame)
+        self._gate = self._judged
+        if self._seeing_since_ns is None:
+            self._seeing_since_ns = now_ns
         transitions = {}
         for name, score in by_target.items():
             self.states[name], transition = advance(
@@ -115,22 +120,23 @@ class Region:
 
     def peek(self, frame: Frame) -> tuple[Scores, Mapping[str, float]]:
         """Classify without changing what is remembered; raises as `look`."""
-        if self.plan.box.is_whole and frame.small is not None and not self.plan.masks:
-            image = frame.small
+        small = frame.small
+        if small is not None and self._takes(small):
+            image = small
         else:
             image = painted(cut(frame.main, self.plan.box), self.plan.box, self.plan.masks)
         scores = self.classifier.classify(image)
         return scores, self._targets.score(scores)
 
     def go_blind(self, now_ns: int) -> dict[str, Transition]:
-        """The camera went silent: everything present has ended, and the gate starts anew."""
+        """There is nothing to see: everything present has ended, and the gate starts anew."""
         transitions = {}
         for name, state in self.states.items():
             self.states[name], transition = go_blind(state, now_ns)
             if transition is not None:
                 transitions[name] = transition
-        self._gate = GateState()
-        self._started_ns = now_ns
+        self._gate = self._judged = GateState()
+        self._seeing_since_ns = None
         self.last = None
         return transitions
 
@@ -146,13 +152,26 @@ class Region:
                 name,
                 state.is_present,
                 state.began_ns if state.is_present else self._absent_since_ns(state),
+                is_coming=state.phase is Phase.COMING,
+                is_known=self._seeing_since_ns is not None,
             )
             for name, state in self.states.items()
         ]
 
     def _absent_since_ns(self, state: TargetState) -> int:
-        """Since its end, or since there was anything to see."""
-        return max(state.ended_ns or 0, self._started_ns)
+        """Since its end, or since the first look."""
+        return max(state.ended_ns or 0, self._seeing_since_ns or 0)
+
+    def _takes(self, small: Image) -> bool:
+        """Whether the camera's second stream is what this bundle would make of the whole frame:
+        it was made for one bundle, and regions may have others."""
+        wanted = self.classifier.bundle.input
+        return (
+            self.plan.box.is_whole
+            and not self.plan.masks
+            and wanted.fit == "squash"
+            and small.size == (wanted.height_px, wanted.width_px)
+        )
 
 
 def mask_of(

@@ -126,6 +126,7 @@ class Reporting:
             "camera": self._capture.problem,
             "disk": delivery.disk_problem,
             "album": self._journal.problem,
+            **self._loop.snapshot.problems,
         }
         since = {}
         for part, problem in problems.items():

@@ -95,12 +95,12 @@ class Scene:
         self.pins = FakePins(self.outputs, {"look": ButtonConfig(pin=22)}, self._press)
         self.told: list[tuple[Body, Keepsake | None]] = []
         self.pages: list[Page] = []
-        self.classifier = FakeClassifier(BUNDLE, look_at)
+        self.model_error: Exception | None = None
+        self.classifier = FakeClassifier(BUNDLE, self._look_at)
         limits = Config(outputs=dict(self.outputs)).output_limits()
         self.loop = Loop(
             regions=[
-                Region(self.plan(name, box), self.classifier, self.clock.monotonic_ns())
-                for name, box in self.boxes.items()
+                Region(self.plan(name, box), self.classifier) for name, box in self.boxes.items()
             ],
             rules=self.rules,
             limits=limits,
@@ -148,6 +148,11 @@ class Scene:
     @property
     def bodies(self) -> list[Body]:
         return [body for body, _ in self.told]
+
+    def _look_at(self, image: Image) -> Mapping[str, float]:
+        if self.model_error is not None:
+            raise self.model_error
+        return look_at(image)
 
     def _open(self) -> FakeCamera:
         if self.open_error is not None:

@@ -1,10 +1,13 @@
 """The loop as a whole: frames in, events, outputs and records out."""
 
+import pytest
+
+from device.config import OutputConfig
 from device.core.change import GateSettings
 from device.core.detection import Patience
 from device.core.images import Rectangle
 from device.core.rules import Action, Rule
-from device.errors import SourceEndedError, TransientError
+from device.errors import ModelError, SourceEndedError, TransientError
 from device.pipeline.decide import REQUESTS_AT_MOST, Answer, Request
 from device.wire.bodies import Button, Detection
 from tests.device.pipeline.scene import CAT, DOG, EMPTY, Scene, picture
@@ -240,3 +243,136 @@ def test_the_snapshot_names_what_is_present() -> None:
     assert snapshot.present == {"whole": ("cat",)}
     assert snapshot.scores["whole"][0][0] == "cat"
     assert snapshot.frames == 2
+
+
+def absent_cat(after_s: float) -> Rule:
+    return Rule(
+        name="nobody", output="lamp", target="cat", is_absence=True, after_ns=round(after_s * S)
+    )
+
+
+def test_time_without_sight_is_no_absence() -> None:
+    scene = Scene(rules=(absent_cat(60),), patience=Patience(shortest_ns=S))
+    scene.wait(120.0)  # the camera takes its time
+    scene.show(CAT)
+    assert not scene.pins.levels["lamp"]
+    scene.show(*[CAT] * 12)
+    assert detections(scene) == [("began", "whole", "cat")]
+    scene.wait(3600.0)  # and then it fails, while the cat lies there
+    scene.show(*[CAT] * 9)
+    assert scene.pins.writes == [("lamp", False)]
+    scene.show(EMPTY, step_s=50.0)
+    assert not scene.pins.levels["lamp"]
+
+
+def test_absence_counts_anew_after_blindness() -> None:
+    scene = Scene(rules=(absent_cat(60),))
+    scene.show(EMPTY)
+    scene.wait(3600.0)
+    scene.show(EMPTY, EMPTY, step_s=30.0)
+    assert scene.pins.writes == [("lamp", False)]
+    scene.show(EMPTY, step_s=30.0)
+    assert scene.pins.levels["lamp"]
+
+
+def test_absence_begins_nothing_while_something_is_coming() -> None:
+    scene = Scene(rules=(absent_cat(0),), patience=Patience(shortest_ns=S))
+    scene.show(*[CAT] * 30)
+    assert scene.pins.writes == [("lamp", False)]
+    scene.show(EMPTY, EMPTY)
+    assert scene.pins.levels["lamp"]
+
+
+def test_a_pin_that_refuses_keeps_no_other_from_its_level() -> None:
+    outputs = {"first": OutputConfig(pin=1), "last": OutputConfig(pin=2)}
+    rules = [Rule(name=f"{name} on cat", output=name, target="cat") for name in outputs]
+    scene = Scene(outputs=outputs, rules=tuple(rules))
+    scene.show(CAT)
+    assert scene.pins.levels == {"first": True, "last": True}
+    scene.pins.refuse("first", TransientError("the pin is taken"))
+    scene.show(EMPTY, EMPTY)
+    assert scene.pins.levels == {"first": True, "last": False}
+    assert scene.loop.snapshot.outputs == {"first": True, "last": False}
+    assert "first: the pin is taken" in scene.loop.snapshot.problems["pins"]
+    scene.wait(10.0)  # blind: the safe level is tried each turn, too
+    assert scene.pins.levels["first"]
+    scene.pins.refuse("first", None)
+    scene.wait(0.5)
+    assert scene.pins.levels == {"first": False, "last": False}
+    assert scene.loop.snapshot.problems == {}
+
+
+def test_a_pin_that_raises_what_no_driver_should_is_no_different() -> None:
+    outputs = {"first": OutputConfig(pin=1), "last": OutputConfig(pin=2)}
+    rules = [Rule(name=f"{name} on cat", output=name, target="cat") for name in outputs]
+    scene = Scene(outputs=outputs, rules=tuple(rules))
+    scene.pins.refuse("first", ZeroDivisionError("a mistake in a driver"))
+    scene.show(CAT)
+    assert scene.pins.levels == {"first": False, "last": True}
+    scene.loop.close()
+    assert scene.pins.levels == {"first": False, "last": False}
+
+
+BROKEN = ModelError("model.tflite: failed when invoked")
+
+
+def test_a_model_that_fails_makes_its_region_blind(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(rules=(LAMP,))
+    scene.show(CAT)
+    assert scene.pins.levels["lamp"]
+    scene.model_error = BROKEN
+    scene.show(*[CAT] * 50)
+    assert not scene.pins.levels["lamp"]
+    assert detections(scene)[-1] == ("ended", "whole", "cat")
+    assert scene.loop.snapshot.problems == {
+        "model": "region whole sees nothing: model.tflite: failed when invoked"
+    }
+    assert [each.levelname for each in caplog.records].count("ERROR") == 1
+    scene.model_error = None
+    scene.show(CAT)
+    assert scene.pins.levels["lamp"]
+    assert scene.loop.snapshot.problems == {}
+
+
+def test_a_mistake_that_ends_the_look_leaves_nothing_on() -> None:
+    scene = Scene(rules=(LAMP,))
+    scene.show(CAT)
+    scene.model_error = ZeroDivisionError("a mistake")
+    with pytest.raises(ZeroDivisionError):
+        scene.show(CAT)
+    scene.loop.turn()
+    assert not scene.pins.levels["lamp"]
+
+
+def test_absence_is_not_taken_from_a_model_that_fails() -> None:
+    scene = Scene(rules=(absent_cat(1),))
+    scene.model_error = BROKEN
+    scene.show(*[EMPTY] * 50)
+    assert scene.pins.writes == [("lamp", False)]
+    scene.model_error = None
+    scene.show(*[EMPTY] * 5)
+    assert not scene.pins.levels["lamp"]
+    scene.show(*[EMPTY] * 10)
+    assert scene.pins.levels["lamp"]
+
+
+def test_the_gate_remembers_only_what_was_looked_at() -> None:
+    scene = Scene(gate=GateSettings(pixel_step=10, share=0.01, look_every_ns=100 * S))
+    scene.show(EMPTY, EMPTY)
+    scene.model_error = BROKEN
+    scene.show(CAT)
+    scene.model_error = None
+    scene.show(CAT)
+    assert detections(scene) == [("began", "whole", "cat")]
+
+
+def test_a_request_to_look_is_answered_when_the_model_fails() -> None:
+    scene = Scene()
+    scene.show(CAT)
+    scene.model_error = BROKEN
+    answers: list[Answer] = []
+    scene.loop.ask(Request("look", answers.append))
+    scene.loop.turn()
+    [answer] = answers
+    assert (answer.sights[0].present, answer.sights[0].labels) == ([], [])
+    assert "model" in scene.loop.snapshot.problems

@@ -7,7 +7,7 @@ from device.album.fake_album import FakeAlbum
 from device.core.delivery import DeliverySettings
 from device.core.headlines import record_of
 from device.core.rules import Rule
-from device.errors import TransientError
+from device.errors import ModelError, TransientError
 from device.messaging.fake_uplink import FakeUplink
 from device.messaging.memory_outbox import MemoryOutbox
 from device.pipeline.deliver import Delivery
@@ -125,6 +125,20 @@ def test_a_part_that_is_not_itself_is_named_since_when_and_why() -> None:
     box.scene.clock.advance(61.0)
     box.tick()
     assert box.states[-1]["degraded"][0]["since"] == since
+
+
+def test_a_model_that_fails_and_a_pin_that_refuses_are_degraded_parts() -> None:
+    box = Reported()
+    box.scene.pins.refuse("lamp", TransientError("the pin is taken"))
+    box.scene.show(CAT)
+    box.tick()
+    box.scene.model_error = ModelError("failed when invoked")
+    box.scene.show(CAT)
+    box.tick()
+    parts = {each["part"]: each["reason"] for each in box.states[-1]["degraded"]}
+    assert "failed when invoked" in parts["model"]
+    assert "pins" not in parts, "off is where the pin is"
+    assert [each["part"] for each in box.states[-2]["degraded"]] == ["pins"]
 
 
 def test_telemetry_comes_every_so_often() -> None:
