@@ -16,7 +16,11 @@ class Ballast:
 
     @property
     def is_there(self) -> bool:
-        return self._path.exists()
+        """Whole: whoever was killed while writing it left less."""
+        try:
+            return self._path.stat().st_size == self._size_bytes
+        except OSError:
+            return False
 
     def drop(self) -> bool:
         """Free its room; whether there was any to free."""

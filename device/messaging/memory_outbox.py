@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from device.messaging.numbering import Lost, Numbered, Numberer, chunk_bytes, size_of
 from device.ports import Appended, PreviousRun, StoredEvent
-from device.wire.events import Draft, Event
+from device.wire.events import Draft, Event, decode
 from device.wire.names import RunId
 
 
@@ -78,9 +78,16 @@ class MemoryOutbox:
     def append_all(self, drafts: Sequence[Draft]) -> Appended:
         if not drafts:
             return Appended(events=[], stored=[])
-        needed = sum(
-            size_of(each.payload) for each in self._numberer.number_all(drafts, self._last_seq)
-        )
+        return self._store(drafts[0], lambda seq: self._numberer.number_all(drafts, seq))
+
+    def adopt(self, events: Sequence[StoredEvent]) -> Appended:
+        adopted = [Numbered(decode(each.payload), each.payload) for each in events]
+        if not adopted:
+            return Appended(events=[], stored=[])
+        return self._store(adopted[0].event.draft, lambda _: adopted)
+
+    def _store(self, like: Draft, number: Callable[[int], list[Numbered]]) -> Appended:
+        needed = sum(size_of(each.payload) for each in number(self._last_seq))
         gaps: list[Numbered] = []
         stored: list[StoredEvent] = []
         expelled = 0
@@ -88,11 +95,11 @@ class MemoryOutbox:
             over = self._size_bytes + needed - self._max_bytes
             lost = self._expel(chunk_bytes(over, self._max_bytes))
             expelled += lost.expelled
-            gap = self._numberer.number(replace(drafts[0], body=lost.gap()), self._last_seq + 1)
+            gap = self._numberer.number(replace(like, body=lost.gap()), self._last_seq + 1)
             gaps.append(gap)
             stored.append(self._insert(gap))
             self._gap_row = stored[-1].row
-        numbered = self._numberer.number_all(drafts, self._last_seq)
+        numbered = number(self._last_seq)
         stored += [self._insert(each) for each in numbered]
         return Appended(
             events=[each.event for each in numbered],
@@ -107,7 +114,8 @@ class MemoryOutbox:
         stored = StoredEvent(self._next_row, str(event.id), event.subfolder, numbered.payload)
         self._rows[stored.row] = _Row(event, stored)
         self._next_row += 1
-        self._last_seq = event.id.seq
+        if event.id.run == self._run:
+            self._last_seq = event.id.seq
         self._size_bytes += size_of(numbered.payload)
         return stored
 

@@ -1,13 +1,18 @@
 """Drafts to events: what every outbox does in the same way, whatever it keeps them in."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from device.wire.bodies import Gap, LostRange
 from device.wire.errors import WireError
 from device.wire.events import Draft, Event, decode, encode
-from device.wire.names import EventId, RunId
+from device.wire.names import EventId, RunId, is_name
+
+log = logging.getLogger(__name__)
 
 ROW_OVERHEAD_BYTES = 120
 """What a row costs beside its payload: key, run, seq, subfolder, index entry, page slack."""
@@ -58,7 +63,7 @@ class Numberer:
         )
         try:
             return Numbered(event, encode(event))
-        except WireError:
+        except (WireError, UnicodeError):  # too large, or half a surrogate pair in a text
             gap = Gap(reason="oversize", counts={draft.body.subfolder: 1})
             small = replace(event, draft=replace(draft, body=gap))
             return Numbered(small, encode(small), is_oversize=True)
@@ -68,9 +73,10 @@ class Numberer:
 
 
 class Lost:
-    """What was expelled, told as one gap event."""
+    """What was expelled, or cannot be read any more, told as one gap event."""
 
-    def __init__(self) -> None:
+    def __init__(self, reason: Literal["full", "disk"] = "full") -> None:
+        self._reason = reason
         self._counts: Counter[str] = Counter()
         self._ranges: dict[str, LostRange] = {}
         self.rows = 0
@@ -83,20 +89,32 @@ class Lost:
         """Whether it names as many runs as fit into one event."""
         return len(self._ranges) >= MOST_RANGES
 
-    def add(self, run: str, seq: int, subfolder: str, payload: bytes) -> None:
-        """An expelled gap event is counted, and what it told of is not forgotten with it."""
+    def add(self, run: object, seq: object, subfolder: object, payload: object) -> None:
+        """An expelled gap event is counted, and what it told of is not forgotten with it. Values
+        that a damaged file made up are counted, and not passed on."""
         self.rows += 1
-        self.size_bytes += size_of(payload)
-        self._counts[subfolder] += 1
-        self._extend(LostRange(run=run, first=seq, last=seq, count=1))
+        self.size_bytes += size_of(payload if isinstance(payload, bytes) else b"")
+        is_named = isinstance(subfolder, str) and is_name(subfolder)
+        self._counts[str(subfolder) if is_named else "unreadable"] += 1
+        with suppress(WireError):
+            if isinstance(seq, int) and seq >= 1:
+                name = str(RunId.parse(str(run)))
+                self._extend(LostRange(run=name, first=seq, last=seq, count=1))
         if subfolder == Gap.subfolder:
-            body = decode(payload).body
-            if isinstance(body, Gap):
-                self._counts.update(body.counts)
-                for each in body.ranges:
-                    self._extend(each)
+            self._add_gap(payload)
         else:
             self.expelled += 1
+
+    def _add_gap(self, payload: object) -> None:
+        try:
+            body = decode(payload if isinstance(payload, bytes) else b"").body
+        except WireError as exc:
+            log.error("a gap event cannot be read, what it told of is lost: %s", exc)
+            return
+        if isinstance(body, Gap):
+            self._counts.update(body.counts)
+            for each in body.ranges:
+                self._extend(each)
 
     def _extend(self, more: LostRange) -> None:
         known = self._ranges.get(more.run)
@@ -112,7 +130,7 @@ class Lost:
 
     def gap(self) -> Gap:
         return Gap(
-            reason="full",
+            reason=self._reason,
             counts=dict(self._counts),
             ranges=list(self._ranges.values())[:MOST_RANGES],
         )

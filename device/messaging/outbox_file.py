@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
@@ -16,6 +16,9 @@ CHECK_S = 3.0
 """The check at the start reads the whole file; a large one on a slow card is checked in part."""
 
 DAMAGED_KEPT = 3
+
+ROOM_BYTES = 200_000
+"""With less, a disk is full: a new `-shm` and a few pages of the log take as much."""
 
 _SCHEMA = """
 CREATE TABLE runs (
@@ -38,17 +41,36 @@ class DamagedError(Exception):
     """The file is no outbox of ours, or no longer one; it never leaves this room."""
 
 
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGE = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    # What we write fits the tables that we made; where it does not, they are others now.
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+}
+_MISSING = ("no such table", "no such column", "has no column")
 
 
 def is_damage(exc: sqlite3.Error) -> bool:
     """Whether SQLite speaks of the file's content and not of the disk below it."""
     code = getattr(exc, "sqlite_errorcode", None)
-    return code is not None and (code & 0xFF) in _DAMAGE
+    if code is None:
+        return False
+    return (code & 0xFF) in _DAMAGE or any(each in str(exc) for each in _MISSING)
 
 
-def is_full(exc: sqlite3.Error) -> bool:
-    return getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+def is_full(exc: BaseException | None, folder: Path) -> bool:
+    """Whether a refusal comes from a lack of room. SQLite does not always say so: without room
+    for its `-shm` file it tells of an I/O error."""
+    return getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or not _has_room(folder)
+
+
+def _has_room(folder: Path) -> bool:
+    try:
+        space = os.statvfs(folder)
+    except OSError:
+        return True  # nobody knows
+    return space.f_bavail * space.f_frsize >= ROOM_BYTES
 
 
 @contextmanager
@@ -64,15 +86,18 @@ def disk_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as exc:
         if is_damage(exc):
             raise DamagedError(str(exc)) from exc
-        raise TransientError(f"{path}: {exc}; {_advice(exc)}") from exc
+        raise TransientError(f"{path}: {exc}; {_advice(exc, path.parent)}") from exc
     except OSError as exc:
-        raise TransientError(f"{path}: {exc.strerror or exc}; want a folder to write to") from exc
+        advice = _advice(exc, path.parent)
+        raise TransientError(f"{path}: {exc.strerror or exc}; {advice}") from exc
 
 
-def _advice(exc: sqlite3.Error) -> str:
+def _advice(exc: sqlite3.Error | OSError, folder: Path) -> str:
+    if is_full(exc, folder):
+        return "free some room on this disk, or lower [outbox] max_bytes"
+    if isinstance(exc, OSError):
+        return "want a folder to write to"
     match getattr(exc, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_FULL:
-            return "free some room on this disk, or lower [outbox] max_bytes"
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
             return "want a state folder that this user may write to ([device] state_dir)"
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -92,6 +117,7 @@ def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Opened by one thread and closed by another after the first has ended.
         db = sqlite3.connect(path, isolation_level=None, timeout=2.0, check_same_thread=False)
+        db.text_factory = text_of
         try:
             _prepare(db, synchronous)
         except BaseException:
@@ -132,18 +158,24 @@ def _check(db: sqlite3.Connection) -> None:
         raise DamagedError(found)
 
 
-def put_aside(path: Path) -> Path:
-    """Rename a damaged file and its log, and forget all but the newest few of such.
+def text_of(raw: bytes) -> str:
+    """A text column. One flipped bit must not make SQLite's driver refuse a whole page of rows:
+    whoever reads a row checks its texts."""
+    return raw.decode(errors="replace")
+
+
+def put_aside(path: Path) -> None:
+    """Rename a damaged file and its log, and forget all but the newest few of such. A file that
+    is not there is put aside already: an earlier try came so far.
 
     Raises:
         TransientError: the disk refused.
     """
-    number = 1 + max(
-        (_number(each) for each in path.parent.glob(f"{path.name}.damaged-*")), default=0
-    )
-    aside = path.with_name(f"{path.name}.damaged-{number}")
+    number = 1 + newest_aside(path)
+    aside = aside_of(path, number)
     with disk_errors(path):
-        path.rename(aside)
+        with suppress(FileNotFoundError):
+            path.rename(aside)
         for ending in ("-wal", "-shm"):
             with suppress(FileNotFoundError):
                 path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
@@ -151,21 +183,20 @@ def put_aside(path: Path) -> Path:
             if _number(old) <= number - DAMAGED_KEPT:
                 old.unlink(missing_ok=True)
         sync_folder(path.parent)
-    return aside
+
+
+def aside_of(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.damaged-{number}")
+
+
+def newest_aside(path: Path) -> int:
+    """The number of the file that was put aside last; 0: none is there."""
+    return max((_number(each) for each in path.parent.glob(f"{path.name}.damaged-*")), default=0)
 
 
 def _number(path: Path) -> int:
     digits = path.name.rpartition(".damaged-")[2].partition("-")[0]
     return int(digits) if digits.isdigit() else 0
-
-
-def last_run_number(path: Path) -> int:
-    """The highest run number that a damaged file still tells; 0 when it tells none."""
-    with suppress(sqlite3.Error):
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            found = db.execute("SELECT max(number) FROM runs").fetchone()[0]
-        return int(found or 0)
-    return 0
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,8 +8,8 @@ import logging
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -19,36 +19,27 @@ from device.messaging.ballast import Ballast
 from device.messaging.numbering import Lost, Numbered, Numberer, chunk_bytes, size_of
 from device.messaging.outbox_file import (
     DamagedError,
+    aside_of,
     disk_errors,
     is_full,
-    last_run_number,
     open_file,
     put_aside,
     sync_folder,
 )
+from device.messaging.outbox_record import Totals, begin_run, insert, stored_event
 from device.ports import Appended, PreviousRun, StoredEvent
-from device.wire.events import Draft, Event
+from device.wire.events import Draft, Event, decode
 from device.wire.names import RunId
 
 log = logging.getLogger(__name__)
 
-_RUNS_KEPT = 10
-
 _GAP = "SELECT row, run, seq, subfolder, payload FROM events WHERE row = ?"
 _BY_RANK = "SELECT row, run, seq, subfolder, payload FROM events ORDER BY rank, row"
+_AFTER = "SELECT row, run, seq, subfolder, payload FROM events WHERE row > ? ORDER BY row"
 
 
 def _four_random_bytes() -> str:
     return secrets.token_hex(4)
-
-
-@dataclass(frozen=True, slots=True)
-class _Totals:
-    """What the next commit will have made true."""
-
-    last_seq: int
-    waiting: int
-    size_bytes: int
 
 
 class SqliteOutbox:
@@ -84,58 +75,82 @@ class SqliteOutbox:
         self._tight_bytes: int | None = None
         """The bound while the disk is full: no more than fits into the file as it is."""
         self._damage: str | None = None
+        self._is_damaged = False
+        """The file at the path is to be put aside."""
+        self._is_lost = False
+        """No file is open; every call tries to open one."""
         self._is_closed = False
         self._last_row = 0
         self._gap_row = 0
-        self._open(known_number=0)
+        self._unnoted = 0
+        """Number of a file put aside that no event tells of; 0: all are told of."""
+        self._bad: dict[int, Sequence[object]] = {}
+        """Rows that cannot be read: the next commit takes them away, and tells of them."""
+        self._open(known=None)
 
     # --- opening --------------------------------------------------------------------------
 
-    def _open(self, known_number: int) -> None:
+    def _open(self, known: PreviousRun | None) -> None:
+        """known: the run before, when its file may no longer tell of it."""
         try:
-            self._db = open_file(self._path, self._synchronous)
-            with self._errors():
-                self._begin_run(known_number)
-        except DamagedError as exc:
-            with suppress(AttributeError):
-                self._db.close()
-            known_number = max(known_number, last_run_number(self._path))
-            aside = put_aside(self._path)
-            self._damage = f"{self._path} is damaged ({exc}): put aside as {aside.name}"
-            log.error("outbox damaged file=%s put_aside=%s", self._path, aside.name)
-            try:
-                self._db = open_file(self._path, self._synchronous)
-                with self._errors():
-                    self._begin_run(known_number)
-            except DamagedError as again:
-                raise TransientError(f"{self._path}: a new file is damaged too: {again}") from again
+            self._open_some_file(known)
+        except TransientError as exc:
+            if not self._make_room(exc.__cause__):
+                raise
+            self._open_some_file(known)
+            self._tight_bytes = max(self._totals.size_bytes, 1)
         self._ballast.restore()
 
-    def _begin_run(self, known_number: int) -> None:
+    def _open_some_file(self, known: PreviousRun | None) -> None:
+        if not self._is_damaged:
+            try:
+                self._open_file(known)
+            except DamagedError as exc:
+                self._note_damage(exc)
+            else:
+                return
+        put_aside(self._path)
+        self._is_damaged = False
+        try:
+            self._open_file(known)
+        except DamagedError as exc:
+            raise TransientError(f"{self._path}: a new file is damaged too: {exc}") from exc
+
+    def _open_file(self, known: PreviousRun | None) -> None:
+        db = open_file(self._path, self._synchronous)
+        try:
+            with disk_errors(self._path):
+                self._begin_run(db, known)
+        except BaseException:
+            db.close()
+            raise
+
+    def _begin_run(self, db: sqlite3.Connection, known: PreviousRun | None) -> None:
+        self._db = db
         with self._transaction():
-            found = self._db.execute(
-                "SELECT number, digits, last_seq, ended FROM runs ORDER BY number DESC LIMIT 1"
-            ).fetchone()
-            waiting, size_bytes = self._db.execute(
-                "SELECT waiting, size_bytes FROM totals"
-            ).fetchone()
-            self._previous = (
-                None
-                if found is None
-                else PreviousRun(RunId(found[0], found[1]), found[2], bool(found[3]))
-            )
-            number = 1 + max(known_number, 0 if found is None else found[0])
-            self._run = RunId(number, self._digits())
-            self._db.execute("INSERT INTO runs VALUES (?, ?, 0, 0)", (number, self._run.digits))
-            self._db.execute("DELETE FROM runs WHERE number <= ?", (number - _RUNS_KEPT,))
-            if self._last_row:
-                # A new file in place of a damaged one: rows of the old one are still under way.
-                self._db.execute(
-                    "INSERT INTO sqlite_sequence VALUES ('events', ?)", (self._last_row,)
-                )
+            begun = begin_run(db, self._path, known, self._digits, self._last_row)
         sync_folder(self._path.parent)  # the log has a name of its own
-        self._numberer = Numberer(self._device, self._registry, self._run)
-        self._totals = _Totals(last_seq=0, waiting=waiting, size_bytes=size_bytes)
+        self._run, self._previous = begun.run, begun.previous
+        self._totals, self._last_row = begun.totals, begun.last_row
+        self._numberer = Numberer(self._device, self._registry, begun.run)
+        self._gap_row = 0
+        self._bad.clear()
+        self._unnoted = begun.unnoted
+        if begun.unnoted:
+            aside = aside_of(self._path, begun.unnoted).name
+            self._damage = f"{self._path} was damaged: put aside as {aside}"
+            log.error("outbox damaged file=%s put_aside=%s", self._path, aside)
+
+    def _note_damage(self, exc: DamagedError) -> None:
+        self._is_damaged = True
+        log.error("outbox cannot be used file=%s: %s", self._path, exc)
+
+    def _open_again(self) -> None:
+        """Raises TransientError."""
+        with suppress(sqlite3.Error):
+            self._db.close()
+        self._open(PreviousRun(self._run, self._totals.last_seq, ended_cleanly=False))
+        self._is_lost = False
 
     # --- what it knows --------------------------------------------------------------------
 
@@ -168,66 +183,72 @@ class SqliteOutbox:
     def append_all(self, drafts: Sequence[Draft]) -> Appended:
         if not drafts:
             return Appended(events=[], stored=[])
+        return self._store(drafts[0], lambda seq: self._numberer.number_all(drafts, seq))
+
+    def adopt(self, events: Sequence[StoredEvent]) -> Appended:
+        adopted = [Numbered(decode(each.payload), each.payload) for each in events]
+        if not adopted:
+            return Appended(events=[], stored=[])
+        return self._store(adopted[0].event.draft, lambda _: adopted)
+
+    def _store(self, like: Draft, number: Callable[[int], list[Numbered]]) -> Appended:
+        """like: where a gap event takes its times from. number: events after the last seq."""
         with self._healing():
             if self._tight_bytes is not None and self._ballast.restore():
                 self._tight_bytes = None
                 log.info("outbox has room again bound_bytes=%d", self._max_bytes)
             try:
-                return self._append(drafts, self._bound_bytes)
+                return self._append(like, number)
             except sqlite3.OperationalError as exc:
-                if not is_full(exc) or not self._make_room():
+                if not self._make_room(exc):
                     raise
-                return self._append(drafts, self._bound_bytes)
+                self._tight_bytes = max(self._totals.size_bytes, 1)
+                return self._append(like, number)
 
-    @property
-    def _bound_bytes(self) -> int:
-        return self._max_bytes if self._tight_bytes is None else self._tight_bytes
-
-    def _make_room(self) -> bool:
+    def _make_room(self, exc: BaseException | None) -> bool:
         """On a full disk: room for deletes and the log, by ending the ballast. The file itself
         must not grow any more, so from now on each new event pushes out an old one."""
-        if not self._ballast.drop():
+        if not is_full(exc, self._path.parent) or not self._ballast.drop():
             return False
-        self._tight_bytes = max(self._totals.size_bytes, 1)
-        log.warning("disk full freed_bytes=ballast bound_bytes=%d", self._tight_bytes)
+        log.warning("disk full freed_bytes=ballast file=%s", self._path)
         return True
 
-    def _number(self, drafts: Sequence[Draft]) -> list[Numbered]:
-        return self._numberer.number_all(drafts, self._totals.last_seq)
-
-    def _append(self, drafts: Sequence[Draft], bound_bytes: int) -> Appended:
+    def _append(self, like: Draft, number: Callable[[int], list[Numbered]]) -> Appended:
+        bound_bytes = self._max_bytes if self._tight_bytes is None else self._tight_bytes
         gaps: list[Event] = []
         stored: list[StoredEvent] = []
         expelled = 0
         totals = self._totals
+        gap_row = self._gap_row
         with self._transaction():
-            needed = sum(size_of(each.payload) for each in self._number(drafts))
-            gap_row = self._gap_row
-            while totals.size_bytes + needed > bound_bytes and totals.waiting > len(gaps):
+            needed = sum(size_of(each.payload) for each in number(totals.last_seq))
+            is_bad = bool(self._bad)
+            while is_bad or (
+                totals.size_bytes + needed > bound_bytes and totals.waiting > len(gaps)
+            ):
                 over = totals.size_bytes + needed - bound_bytes
-                lost = self._expel(chunk_bytes(over, bound_bytes), gap_row)
+                lost = (
+                    self._drop_bad()
+                    if is_bad
+                    else self._expel(chunk_bytes(over, bound_bytes), gap_row)
+                )
+                is_bad = False
                 expelled += lost.expelled
-                draft = replace(drafts[0], body=lost.gap())
-                gap = self._numberer.number(draft, totals.last_seq + 1)
-                stored.append(self._insert(gap))
+                gap = self._numberer.number(replace(like, body=lost.gap()), totals.last_seq + 1)
+                stored.append(insert(self._db, gap))
                 gaps.append(gap.event)
                 gap_row = stored[-1].row
-                totals = _Totals(
-                    last_seq=totals.last_seq + 1,
-                    waiting=totals.waiting - lost.rows + 1,
-                    size_bytes=totals.size_bytes - lost.size_bytes + size_of(gap.payload),
-                )
-            numbered = self._numberer.number_all(drafts, totals.last_seq)
-            stored += [self._insert(each) for each in numbered]
-            totals = _Totals(
-                last_seq=totals.last_seq + len(numbered),
-                waiting=totals.waiting + len(numbered),
-                size_bytes=totals.size_bytes + sum(size_of(each.payload) for each in numbered),
-            )
+                totals = totals.without(lost.rows, lost.size_bytes)
+                totals = self._with(totals, [gap])
+            numbered = number(totals.last_seq)
+            stored += [insert(self._db, each) for each in numbered]
+            totals = self._with(totals, numbered)
             self._write(totals)
         self._totals = totals
         self._last_row = stored[-1].row
         self._gap_row = gap_row
+        self._bad.clear()
+        self._unnoted = 0
         return Appended(
             events=[each.event for each in numbered],
             stored=stored,
@@ -236,21 +257,12 @@ class SqliteOutbox:
             oversize=sum(each.is_oversize for each in numbered),
         )
 
-    def _insert(self, numbered: Numbered) -> StoredEvent:
-        event = numbered.event
-        row = self._db.execute(
-            "INSERT INTO events (run, seq, subfolder, rank, payload) VALUES (?, ?, ?, ?, ?)",
-            (
-                str(event.id.run),
-                event.id.seq,
-                event.subfolder,
-                int(event.draft.rank),
-                numbered.payload,
-            ),
-        ).lastrowid
-        if row is None:
-            raise AssertionError("an INSERT gave no row number")
-        return StoredEvent(row, str(event.id), event.subfolder, numbered.payload)
+    def _with(self, totals: Totals, more: Sequence[Numbered]) -> Totals:
+        return Totals(
+            last_seq=totals.last_seq + sum(each.event.id.run == self._run for each in more),
+            waiting=totals.waiting + len(more),
+            size_bytes=totals.size_bytes + sum(size_of(each.payload) for each in more),
+        )
 
     def _expel(self, size_bytes: int, gap_row: int) -> Lost:
         """The lowest rank first; the last gap event always, so that there is one and not many."""
@@ -265,17 +277,35 @@ class SqliteOutbox:
         self._db.executemany("DELETE FROM events WHERE row = ?", gone)
         return lost
 
+    def _drop_bad(self) -> Lost:
+        lost = Lost("disk")
+        for values in self._bad.values():
+            lost.add(*values)
+        self._db.executemany("DELETE FROM events WHERE row = ?", [(row,) for row in self._bad])
+        return lost
+
     def oldest(self, limit: int, after_row: int = 0) -> list[StoredEvent]:
-        with self._healing():
-            found = self._db.execute(
-                "SELECT row, run, seq, subfolder, payload FROM events"
-                " WHERE row > ? ORDER BY row LIMIT ?",
-                (after_row, limit),
-            ).fetchall()
-        return [
-            StoredEvent(row, f"{self._device}:{run}:{seq}", subfolder, payload)
-            for row, run, seq, subfolder, payload in found
-        ]
+        found: list[StoredEvent] = []
+        if limit <= 0:
+            return found
+        # Closed at once: a reading that stays open keeps the log from being emptied.
+        with self._healing(), closing(self._db.execute(_AFTER, (after_row,))) as rows:
+            for row, *values in rows:
+                event = stored_event(self._device, row, *values)
+                if event is None:
+                    self._note_bad(row, values)
+                else:
+                    found.append(event)
+                if len(found) == limit:
+                    break
+        return found
+
+    def _note_bad(self, row: int, values: Sequence[object]) -> None:
+        if row not in self._bad:
+            log.error(
+                "outbox row cannot be read, a gap will tell row=%d run=%r seq=%r", row, *values[:2]
+            )
+            self._bad[row] = values
 
     def remove(self, rows: Sequence[int]) -> None:
         if not rows:
@@ -284,8 +314,9 @@ class SqliteOutbox:
             try:
                 self._remove(rows)
             except sqlite3.OperationalError as exc:
-                if not is_full(exc) or not self._make_room():
+                if not self._make_room(exc):
                     raise
+                self._tight_bytes = max(self._totals.size_bytes, 1)
                 self._remove(rows)
 
     def _remove(self, rows: Sequence[int]) -> None:
@@ -295,12 +326,8 @@ class SqliteOutbox:
                 for (length,) in self._db.execute(
                     "DELETE FROM events WHERE row = ? RETURNING length(payload)", (row,)
                 ).fetchall():
-                    totals = replace(
-                        totals,
-                        waiting=totals.waiting - 1,
-                        size_bytes=totals.size_bytes - length - size_of(b""),
-                    )
-            self._write(totals)
+                    totals = totals.without(1, (length or 0) + size_of(b""))
+            self._write_totals(totals)
         self._totals = totals
 
     def close(self) -> None:
@@ -308,7 +335,7 @@ class SqliteOutbox:
             return
         self._is_closed = True
         try:
-            with self._errors(), self._transaction():
+            with disk_errors(self._path), self._transaction():
                 self._db.execute("UPDATE runs SET ended = 1 WHERE number = ?", (self._run.number,))
         except (TransientError, DamagedError) as exc:
             log.warning("outbox closed without a note of it: %s", exc)
@@ -317,10 +344,16 @@ class SqliteOutbox:
 
     # --- transactions and errors ------------------------------------------------------------
 
-    def _write(self, totals: _Totals) -> None:
+    def _write(self, totals: Totals) -> None:
         self._db.execute(
             "UPDATE runs SET last_seq = ? WHERE number = ?", (totals.last_seq, self._run.number)
         )
+        self._write_totals(totals)
+        if self._unnoted:
+            # Whoever appends first tells of the damage, so with this commit it is told.
+            self._db.execute("UPDATE damage SET noted = ?", (self._unnoted,))
+
+    def _write_totals(self, totals: Totals) -> None:
         self._db.execute(
             "UPDATE totals SET waiting = ?, size_bytes = ?", (totals.waiting, totals.size_bytes)
         )
@@ -338,17 +371,16 @@ class SqliteOutbox:
             raise
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
-        with disk_errors(self._path):
-            yield
-
-    @contextmanager
     def _healing(self) -> Iterator[None]:
-        """As `_errors`; a file that turns out to be damaged is put aside, and a new run begun."""
+        """Errors translated; a file that turns out to be damaged is put aside, and a new run
+        begun, now or, when the disk refuses that, with a later call."""
+        if self._is_lost:
+            self._open_again()
         try:
-            with self._errors():
+            with disk_errors(self._path):
                 yield
         except DamagedError as exc:
-            self._db.close()
-            self._open(known_number=self._run.number)
-            raise TransientError(f"{self._damage or exc}; a new one is begun") from exc
+            self._note_damage(exc)
+            self._is_lost = True
+            self._open_again()
+            raise TransientError(f"{self._damage}; a new one is begun") from exc

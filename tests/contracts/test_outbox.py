@@ -163,6 +163,37 @@ def test_run_started_is_not_expelled_for_telemetry(outbox: Outbox) -> None:
     assert [each.subfolder for each in outbox.oldest(1000)].count("run") == 1
 
 
+def test_events_of_another_outbox_are_adopted_as_they_are(outbox: Outbox) -> None:
+    other = MemoryOutbox("garden", "home", MAX_BYTES, first_row=1 << 62)
+    theirs = other.append_all([BUTTON, CLOCK]).stored
+    outbox.append_all([TELEMETRY])
+    adopted = outbox.adopt(theirs)
+    there = outbox.oldest(10)
+    assert [each.id for each in adopted.stored] == [each.id for each in theirs]
+    assert [(each.id, each.payload) for each in there[1:]] == [
+        (each.id, each.payload) for each in theirs
+    ]
+    assert [each.row for each in there] == sorted(each.row for each in there)
+    assert outbox.waiting == 3
+    assert outbox.last_seq == 1, "their numbers are their own run's"
+    assert outbox.append_all([CLOCK]).events[0].id.seq == 2
+
+
+def test_adopted_events_push_out_others_when_there_is_no_room(outbox: Outbox) -> None:
+    other = MemoryOutbox("garden", "home", MAX_BYTES)
+    theirs = other.append_all([BUTTON] * 20).stored
+    for _ in range(40):
+        outbox.append_all([TELEMETRY])
+    adopted = outbox.adopt(theirs)
+    assert adopted.expelled > 0
+    assert outbox.size_bytes <= MAX_BYTES
+    assert [each.id for each in outbox.oldest(1000)][-20:] == [each.id for each in theirs]
+
+
+def test_nothing_to_adopt_is_nothing_stored(outbox: Outbox) -> None:
+    assert list(outbox.adopt([]).stored) == []
+
+
 def test_closing_twice_is_closing_once(outbox: Outbox) -> None:
     outbox.append_all([BUTTON])
     outbox.close()

@@ -1,5 +1,6 @@
 """A disk that fills up under the outbox: ballast, expulsion, memory, and back."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,4 +106,75 @@ def test_a_disk_that_is_full_at_the_start_is_a_transient_error(disk: SmallDisk) 
     disk.empty()
     outbox = SqliteOutbox(disk.path / "outbox.db", "garden", "home", 100_000_000)
     assert outbox.append_all([BUTTON]).events[0].id.seq == 1
+    outbox.close()
+
+
+def test_a_start_on_a_full_disk_takes_the_ballasts_room_and_the_backlog_leaves(
+    disk: SmallDisk,
+) -> None:
+    path = disk.path / "outbox.db"
+    outbox = SqliteOutbox(path, "garden", "home", 100_000_000)
+    for _ in range(20):
+        outbox.append_all([TELEMETRY] * 100)
+    outbox.close()
+    disk.fill()
+    assert path.with_name("outbox.db.ballast").exists()
+    outbox = SqliteOutbox(path, "garden", "home", 100_000_000)
+    assert not path.with_name("outbox.db.ballast").exists()
+    assert (outbox.run.number, outbox.waiting) == (2, 2000)
+    outbox.append_all([BUTTON])
+    while outbox.waiting:
+        outbox.remove([each.row for each in outbox.oldest(100)])
+    outbox.close()
+
+
+def test_a_full_disk_is_told_from_one_that_fails(disk: SmallDisk) -> None:
+    """Without room for its `-shm` SQLite speaks of an I/O error; people should hear of the room."""
+    path = disk.path / "outbox.db"
+    SqliteOutbox(path, "garden", "home", 100_000_000).close()
+    path.with_name("outbox.db.ballast").unlink()
+    disk.fill()
+    with pytest.raises(TransientError, match="free some room"):
+        SqliteOutbox(path, "garden", "home", 100_000_000)
+
+
+def test_damage_found_on_a_full_disk_is_told_of_once_there_is_room(disk: SmallDisk) -> None:
+    path = disk.path / "outbox.db"
+    for _ in range(3):
+        outbox = SqliteOutbox(path, "garden", "home", 100_000_000)
+        outbox.append_all([BUTTON] * 1000)
+        outbox.close()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = os.urandom(len(content) - len(content) // 2)
+    path.write_bytes(content)
+    path.with_name("outbox.db.ballast").unlink()
+    disk.fill()
+    for _ in range(2):
+        with pytest.raises(TransientError):
+            SqliteOutbox(path, "garden", "home", 100_000_000)
+    disk.empty()
+    outbox = SqliteOutbox(path, "garden", "home", 100_000_000)
+    assert "damaged-1" in (outbox.damage or "")
+    assert outbox.run.number == 4
+    assert outbox.previous is not None
+    assert (outbox.previous.run.number, outbox.previous.last_seq) == (3, 1000)
+    outbox.close()
+
+
+def test_an_outbox_damaged_in_use_on_a_full_disk_works_again_with_room(disk: SmallDisk) -> None:
+    path = disk.path / "outbox.db"
+    outbox = SqliteOutbox(path, "garden", "home", 100_000_000)
+    rows = [each.row for each in outbox.append_all([BUTTON] * 1000).stored]
+    outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    outbox._db.execute("PRAGMA shrink_memory")
+    path.write_bytes(os.urandom(path.stat().st_size))
+    path.with_name("outbox.db.ballast").unlink()
+    disk.fill()
+    for _ in range(4):
+        with pytest.raises(TransientError):
+            append_often(outbox)
+    disk.empty()
+    appended = outbox.append_all([BUTTON])
+    assert (appended.events[0].id.run.number, appended.events[0].id.seq) == (2, 1)
+    assert appended.stored[0].row > rows[-1]
     outbox.close()
