@@ -66,9 +66,11 @@ def write_clip(
     is_full: bool = False,
     is_bt709: bool = False,
     options: dict[str, str] | None = None,
+    title: str = "",
 ) -> Path:
     """A clip of `frames` frames at `rate` a second; the container by the file's suffix."""
     with av.open(str(path), "w") as output:
+        output.metadata["title"] = title
         stream = output.add_stream(codec, rate=Fraction(rate), options=options or {})
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = WIDTH_PX, HEIGHT_PX

@@ -40,6 +40,8 @@ class FakeCamera:
         self._sequence = 0
         self.is_closed = False
         self.closes = 0
+        self.close_error: Exception | None = None
+        """What `close` raises, against its contract."""
 
     @property
     def description(self) -> str:
@@ -83,3 +85,5 @@ class FakeCamera:
     def close(self) -> None:
         self.is_closed = True
         self.closes += 1
+        if self.close_error is not None:
+            raise self.close_error

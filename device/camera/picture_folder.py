@@ -5,14 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
-import numpy as np
-from PIL import Image as Picture
-from PIL import ImageOps
-
 from device.camera.pace import NS_PER_S
 from device.config import CameraConfig
 from device.core.images import Frame, Rgb
-from device.errors import SourceEndedError, TransientError
+from device.errors import PictureError, SourceEndedError, TransientError
+from device.picture_files import read_picture
 from device.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -120,17 +117,10 @@ class PictureFolder:
             ) from exc
 
     def _load(self, path: Path) -> Rgb | None:
-        size = (self._config.width_px, self._config.height_px)
         try:
-            with Picture.open(path) as file:
-                # Lets the JPEG decoder skip detail that is scaled away; twice the size keeps
-                # the antialiasing true.
-                file.draft("RGB", (2 * max(size), 2 * max(size)))
-                picture = ImageOps.exif_transpose(file).convert("RGB")
-        except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as exc:
+            return read_picture(path, (self._config.height_px, self._config.width_px))
+        except PictureError as exc:
             if path not in self._named_as_bad:
                 self._named_as_bad.add(path)
                 log.warning("picture skipped path=%s reason=%s", path, exc)
             return None
-        picture.thumbnail(size, Picture.Resampling.BILINEAR, reducing_gap=None)
-        return Rgb(np.array(picture, dtype=np.uint8))

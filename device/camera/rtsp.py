@@ -115,7 +115,12 @@ class RtspCamera:
     def _play(self, address: str) -> str:
         """Decode until the stream ends or nobody wants it; returns why it is over."""
         sequence = 0
-        with av.open(address, options=OPTIONS, timeout=(self._open_s, self._silence_s)) as source:
+        with av.open(
+            address,
+            options=OPTIONS,
+            timeout=(self._open_s, self._silence_s),
+            metadata_errors="replace",
+        ) as source:
             if not source.streams.video:
                 return f"{self._shown_url} sends no video; want a stream with a picture"
             stream = source.streams.video[0]

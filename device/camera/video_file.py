@@ -142,7 +142,11 @@ def _play(path: Path, repeats: bool, frames_per_s: float) -> Generator[_Decoded,
 
 def _open(path: Path) -> InputContainer:
     try:
-        container = av.open(str(path), mode="r")
+        # A named pipe would be waited for, for ever.
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise TransientError(f"{path} is no plain file; want a video file there")
+        # Titles in another encoding are nothing to us.
+        container = av.open(str(path), mode="r", metadata_errors="replace")
     except av.error.FileNotFoundError as exc:
         raise TransientError(f"there is no file {path}; want a video file there") from exc
     except av.error.FFmpegError as exc:

@@ -14,7 +14,7 @@ from device.config import DeviceConfig
 from device.core.bundle import Bundle
 from device.core.scores import Ranked, Scores, best_groups, best_labels
 from device.errors import ExitCode, PictureError
-from device.inference.pictures import read_picture
+from device.picture_files import read_picture
 from device.ports import BundleStore
 
 TIE = 0.01

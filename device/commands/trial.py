@@ -31,7 +31,7 @@ from device.core.bundle import Bundle, InputSpec
 from device.core.detection import Thresholds
 from device.core.images import Rgb
 from device.errors import LookoutError, ModelError, PictureError
-from device.inference.pictures import read_picture
+from device.picture_files import read_picture
 from device.inference.preprocessing import check_input
 from device.inference.tflite_classifier import TfliteClassifier, only_input, only_output
 from device.ports import Network, Runtime, TensorInfo

@@ -114,11 +114,14 @@ class Capture:
             self.state = "opening"
         try:
             self._camera = self._open_camera()
+            self.description = self._camera.description
         except TransientError as exc:
             self._fail(str(exc))
             return
+        except Exception as exc:  # noqa: BLE001 - one part may fail, by a mistake of its own too
+            self._fail(f"a mistake in the camera's part: {type(exc).__name__}: {exc}", exc)
+            return
         self._heard_ns = self._clock.monotonic_ns()
-        self.description = self._camera.description
         log.info("camera open what=%s", self.description)
 
     def _read(self, camera: Camera) -> None:
@@ -132,6 +135,9 @@ class Capture:
             self._close()
             self.state, self.problem = "ended", str(exc)
             return
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._fail(f"a mistake in the camera's part: {type(exc).__name__}: {exc}", exc)
+            return
         now_ns = self._clock.monotonic_ns()
         if frame is None:
             if now_ns - self._heard_ns >= self._stale_ns:
@@ -143,17 +149,24 @@ class Capture:
         self.state, self.problem = "on", None
         self._slot.put(frame)
 
-    def _fail(self, problem: str) -> None:
+    def _fail(self, problem: str, mistake: Exception | None = None) -> None:
+        """mistake: what no camera should raise; its traceback goes to the log."""
         self._close()
         self._failures += 1
         retry_s = backoff_s(self._failures, self._jitter(), most_s=30.0)
         self._retry_ns = self._clock.monotonic_ns() + round(retry_s * 1e9)
         if problem != self.problem:  # once a change of state, not once a try
-            log.warning("camera failed: %s; tries again retry_in_s=%.1f", problem, retry_s)
+            log.warning(
+                "camera failed: %s; tries again retry_in_s=%.1f", problem, retry_s, exc_info=mistake
+            )
         self.state, self.problem = "failed", problem
 
     def _close(self) -> None:
-        if self._camera is not None:
-            self._camera.close()
-            self._camera = None
-            self._slot.clear()
+        camera, self._camera = self._camera, None
+        if camera is None:
+            return
+        self._slot.clear()
+        try:
+            camera.close()
+        except Exception as exc:
+            log.warning("camera not closed cleanly: %s", exc, exc_info=exc)

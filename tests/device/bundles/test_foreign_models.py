@@ -17,7 +17,7 @@ from device.bundles.store import FolderStore
 from device.core.bundle import Bundle
 from device.core.scores import best_groups, best_labels
 from device.errors import ModelError
-from device.inference.pictures import read_picture
+from device.picture_files import read_picture
 from tests.bundles_made import try_here
 
 TOLERANCE = 8 / 256

@@ -1,5 +1,11 @@
+"""A folder of pictures as a camera."""
+
+import io
 import logging
+import os
+import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +175,30 @@ def test_a_picture_taken_with_the_phone_upright_stands_upright(tmp_path: Path) -
     assert frame.main.size == (60, 40)
     assert frame.main.pixels[:30].min() == 255
     assert frame.main.pixels[30:].max() == 0
+
+
+def test_a_pipe_and_formats_that_nobody_asked_for_are_passed_over(tmp_path: Path) -> None:
+    fill(tmp_path)
+    os.mkfifo(tmp_path / "aa.jpg")
+    Picture.new("RGB", (8, 8)).save(tmp_path / "ab.png", "DDS")
+    camera = open_folder(tmp_path, HandClock())
+    assert "".join(name[0] for name in names_shown(camera, 6)) == "aabbcc"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_odd_file_ends_the_camera(tmp_path: Path, seed: int) -> None:
+    Picture.new("RGB", (60, 40), (1, 2, 3)).save(tmp_path / "z.png")
+    numbers = random.Random(seed)
+    for name, kind in (("jpg", "JPEG"), ("tif", "TIFF"), ("gif", "GIF"), ("bmp", "BMP")):
+        whole = io.BytesIO()
+        Picture.effect_noise((60, 40), 50).convert("RGB").save(whole, kind)
+        for number in range(25):
+            content = bytearray(whole.getvalue())
+            for _ in range(4):
+                content[numbers.randrange(min(len(content), 200))] = numbers.randrange(256)
+            (tmp_path / f"{number}.{name}").write_bytes(content)
+    camera = open_folder(tmp_path, HandClock(), picture_s=0.5, at_end="stop")
+    with suppress(SourceEndedError):
+        for _ in range(1000):
+            assert camera.read(timeout_s=5.0) is not None
+        raise AssertionError("it never came to its end")

@@ -1,4 +1,5 @@
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,18 @@ def test_no_file_and_a_folder_say_so(tmp_path: Path) -> None:
         open_clip(tmp_path / "absent.mp4", HandClock())
     with pytest.raises(TransientError, match="cannot be opened as video"):
         open_clip(tmp_path, HandClock())
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "avi"])
+def test_a_title_in_another_encoding_is_nothing_to_us(tmp_path: Path, suffix: str) -> None:
+    path = write_clip(tmp_path / f"clip.{suffix}", frames=3, codec="mpeg4", title="Gartentuer_XX")
+    path.write_bytes(path.read_bytes().replace(b"Gartentuer_XX", b"Gartent\xfcr_XXX"))
+    config = CameraConfig.model_validate({"source": "video", "path": path})
+    assert VideoFile(config, HandClock()).read(timeout_s=1.0) is not None
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.mp4")
+    config = CameraConfig.model_validate({"source": "video", "path": tmp_path / "clip.mp4"})
+    with pytest.raises(TransientError, match="no plain file"):
+        VideoFile(config, HandClock())

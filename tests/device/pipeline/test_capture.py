@@ -2,6 +2,8 @@
 
 from threading import Event
 
+import pytest
+
 from device.camera.fake_camera import FakeCamera, Step
 from device.clocks import HandClock
 from device.core.images import Frame
@@ -22,12 +24,15 @@ class Rig:
         self.scripts = list(scripts)
         self.cameras: list[FakeCamera] = []
         self.tries = 0
+        self.open_error: Exception | None = None
         stop = Event()
         stop.set()
         self.capture = Capture(self._open, self.slot, self.clock, lambda: 1.0, stop, stale_s)
 
     def _open(self) -> Camera:
         self.tries += 1
+        if self.open_error is not None:
+            raise self.open_error
         script = self.scripts.pop(0) if self.scripts else []
         if script is None:
             raise TransientError("no camera there")
@@ -123,3 +128,32 @@ def test_a_pause_closes_the_camera_and_a_resume_opens_it_at_once() -> None:
     rig.capture.resume()
     rig.turn(2)
     assert rig.state == "on"
+
+
+def test_a_mistake_in_a_camera_is_a_failure_like_any_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig([picture(1), ZeroDivisionError("an odd file")], [picture(2)])
+    rig.turn(3)
+    assert rig.cameras[0].is_closed
+    assert rig.state == "failed"
+    assert rig.capture.problem is not None
+    assert "ZeroDivisionError: an odd file" in rig.capture.problem
+    assert any(each.exc_info for each in caplog.records), "the log has the traceback"
+    rig.clock.advance(10)
+    rig.turn(2)
+    assert rig.state == "on"
+
+
+def test_a_mistake_while_a_camera_opens_or_closes_is_a_failure_too() -> None:
+    rig = Rig([picture(1), GONE])
+    rig.open_error = UnicodeDecodeError("utf-8", b"\xfc", 0, 1, "a title in Latin-1")
+    rig.turn()
+    assert rig.state == "failed"
+    rig.open_error = None
+    rig.clock.advance(10)
+    rig.turn(2)
+    assert rig.state == "on"
+    rig.cameras[-1].close_error = OSError("the driver hangs on")
+    rig.turn()
+    assert rig.state == "failed"

@@ -1,5 +1,7 @@
-"""Picture files to pixels, as a person sees them."""
+"""Picture files to pixels, as a person sees them: the one door for pictures that somebody put
+on the disk."""
 
+import stat
 import warnings
 from pathlib import Path
 
@@ -22,17 +24,16 @@ BACKDROP = (255, 255, 255)
 """Behind what is transparent: as on a page."""
 
 
-def read_picture(path: Path) -> Rgb:
+def read_picture(path: Path, fit_px: tuple[int, int] | None = None) -> Rgb:
     """The picture upright (EXIF), its first image if it is animated, on white if transparent.
 
+    fit_px: (height, width) that it is scaled down to fit into, its shape kept; None: as it is.
+
     Raises:
-        PictureError: missing, empty, a folder, cut, no picture, or too large.
+        PictureError: missing, empty, no plain file, cut, no picture, or too large.
     """
     try:
-        if path.is_dir():
-            raise PictureError(f"{path}: a folder; {SEEN}; name the pictures in it, as {path}/*")
-        if path.stat().st_size == 0:
-            raise PictureError(f"{path}: an empty file; {SEEN}; copy or download it again")
+        _check_kind(path)
         with warnings.catch_warnings():
             # Pillow only warns of sizes between one and two of its limits, and of odd metadata.
             warnings.simplefilter("ignore")
@@ -43,8 +44,15 @@ def read_picture(path: Path) -> Rgb:
                         f"{path}: {width_px}x{height_px} pixels; want at most "
                         f"{PIXELS_MAX // 1_000_000} million: scale it down first"
                     )
+                if fit_px is not None:
+                    # Lets the JPEG decoder skip detail that is scaled away; twice the size keeps
+                    # the antialiasing true.
+                    picture.draft("RGB", (2 * max(fit_px), 2 * max(fit_px)))
                 picture.load()
-                return Rgb(to_rgb(_upright(picture)))
+                pixels = to_rgb(_upright(picture))
+                return Rgb(pixels if fit_px is None else _fitted(pixels, fit_px))
+    except PictureError:
+        raise
     except FileNotFoundError as exc:
         raise PictureError(f"{path}: no such file; check the spelling and the folder") from exc
     except PIL.UnidentifiedImageError as exc:
@@ -56,12 +64,29 @@ def read_picture(path: Path) -> Rgb:
         ) from exc
     except PermissionError as exc:
         raise PictureError(f"{path}: not allowed to read it; check its permissions") from exc
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError) as exc:
-        # Pillow's decoders raise all of these on broken files.
+    except Exception as exc:
+        # Pillow's decoders raise anything on broken files: struct.error, ZeroDivisionError, ...
         reason = " ".join(str(exc).split()) or type(exc).__name__
         raise PictureError(
             f"{path}: cut or damaged ({reason}); {SEEN}; copy or download it again"
         ) from exc
+
+
+def _check_kind(path: Path) -> None:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise PictureError(f"{path}: a folder; {SEEN}; name the pictures in it, as {path}/*")
+    if not stat.S_ISREG(status.st_mode):  # a named pipe would be waited for, for ever
+        raise PictureError(f"{path}: no plain file; {SEEN}")
+    if status.st_size == 0:
+        raise PictureError(f"{path}: an empty file; {SEEN}; copy or download it again")
+
+
+def _fitted(pixels: NDArray[np.uint8], fit_px: tuple[int, int]) -> NDArray[np.uint8]:
+    picture = PIL.Image.fromarray(pixels)
+    height_px, width_px = fit_px
+    picture.thumbnail((width_px, height_px), PIL.Image.Resampling.BILINEAR, reducing_gap=None)
+    return np.array(picture, dtype=np.uint8)
 
 
 def to_rgb(picture: PIL.Image.Image) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import PIL.Image
 import pytest
 
 from device.errors import PictureError
-from device.inference.pictures import PIXELS_MAX, read_picture
+from device.picture_files import PIXELS_MAX, read_picture
 from tests.models_made import picture_of
 
 
@@ -113,3 +114,15 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) ->
     PIL.Image.new("1", (side, side)).save(path)
     with pytest.raises(PictureError, match="want at most 100 million"):
         read_picture(path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(PictureError, match="no plain file"):
+        read_picture(tmp_path / "pipe.jpg")
+
+
+def test_a_picture_can_be_made_to_fit(tmp_path: Path) -> None:
+    picture_of("red", (400, 100)).save(tmp_path / "wide.jpg")
+    assert read_picture(tmp_path / "wide.jpg", (200, 200)).size == (50, 200)
+    assert read_picture(tmp_path / "wide.jpg", (900, 900)).size == (100, 400)
