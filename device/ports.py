@@ -331,6 +331,10 @@ class Uplink(Protocol):
         """Publish retained `state` now or at the next connect; newest wins."""
         ...
 
+    def set_run(self, run: RunId) -> None:
+        """`availability` speaks of this run from now on, the will from the next connect on."""
+        ...
+
     def refused(self) -> list[int]:
         """Rows that the broker refused since the last call; `problem` says why. They are no
         longer under way, and may be published again."""
@@ -338,7 +342,8 @@ class Uplink(Protocol):
 
     @property
     def receive_maximum(self) -> int:
-        """How many events the broker takes at once, at least 1."""
+        """How many events may be under way now; 0 while others' packets take all the places
+        that the broker has."""
         ...
 
     @property

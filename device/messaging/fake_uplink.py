@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from threading import Condition
 
 from device.ports import StoredEvent
+from device.wire.names import RunId
 
 
 class FakeUplink:
@@ -17,6 +18,7 @@ class FakeUplink:
         self.published: list[StoredEvent] = []
         """Everything that reached the broker, repeats too."""
         self.states: list[bytes] = []
+        self.runs: list[RunId] = []
         self.is_closed = False
         self._receive_maximum = receive_maximum
         self._acknowledges = acknowledges
@@ -88,6 +90,10 @@ class FakeUplink:
             self._state = payload
             if self._is_connected:
                 self.states.append(payload)
+
+    def set_run(self, run: RunId) -> None:
+        with self._changed:
+            self.runs.append(run)
 
     def wake(self) -> None:
         with self._changed:

@@ -7,10 +7,10 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Condition, Event
+from threading import Condition, Event, Lock
 
 from device.core.delivery import DeliverySettings, Room
-from device.pipeline.committing import CommitStatus, Committed, Committer, Queued
+from device.pipeline.committing import NOT_DUE_NS, CommitStatus, Committed, Committer, Queued
 from device.pipeline.sending import Sender, SendStatus
 from device.ports import Clock, Keepsake, Outbox, PreviousRun, StoredEvent, Uplink
 from device.wire.bodies import Gap
@@ -30,7 +30,13 @@ SETTLE_NS = 100_000_000
 TURN_S = 0.5
 """How long an outbox turn waits for work, at most."""
 
-NOT_DUE_NS = 1 << 62
+CLOSE_TRIES = 5
+CLOSE_PAUSE_S = 0.4
+"""Between two tries of a disk that refuses, at the end."""
+
+CLOSE_WAIT_S = 5.0
+"""For a commit that goes on while the end has come."""
+
 NO_PLACES = Room(backlog=0, live=0)
 
 
@@ -40,7 +46,7 @@ class DeliveryStatus:
 
     run: None until the outbox is open. waiting: events that have not arrived yet. queued: drafts
     that are not committed yet. problem, disk_problem: for people; None while all is well.
-    queue_lost: drafts that found the queue full.
+    queue_lost: drafts that found the queue full, or no disk at the end.
     """
 
     run: RunId | None
@@ -102,6 +108,9 @@ class Delivery:
         self._uplink: Uplink | None = None
         self._sender: Sender | None = None
         self._has_run = Event()
+        self._told_run: RunId | None = None
+        self._turning = Lock()
+        """Held over an outbox turn: two threads must not commit the same queue."""
         # Everything below belongs to the lock of `_changed`.
         self._changed = Condition()
         self._queue: deque[Queued] = deque()
@@ -110,10 +119,13 @@ class Delivery:
         self._settled: list[int] = []
         self._settled_ns = 0
         self._epoch = 0
-        self._is_restart_asked = False
+        self._restarted_epoch = 0
+        """The connection for which reading began anew last."""
         self._wanted = _Wanted()
-        self._is_fed = False
+        self._is_end = False
         """Nothing more to send until something is committed or the connection is a new one."""
+        self._is_tried = False
+        """There is more, but none for the places that are wanted."""
         self._is_feeding = False
         self._handed: list[StoredEvent] = []
         self._live_from = 0
@@ -181,30 +193,47 @@ class Delivery:
             wait_s = self._idle_s()
             if wait_s > 0:
                 self._changed.wait(wait_s)
+        with self._turning:
+            if self._is_closed:
+                return
+            try:
+                self._work()
+            except BaseException:
+                with self._changed:
+                    self._is_feeding = False  # so that the uplink thread asks again
+                raise
+
+    def _work(self) -> None:
+        with self._changed:
             is_commit_due = self._commit_in_ns() <= 0
             batch = list(self._queue)[:BATCH_AT_MOST] if is_commit_due else []
             lost = Counter(self._lost) if is_commit_due else Counter[str]()
             settled = self._take_settled()
-            is_restart, self._is_restart_asked = self._is_restart_asked, False
+            epoch = self._epoch
             # While places are being filled, the uplink thread asks for no others.
             wanted, self._wanted = self._wanted, _Wanted(self._epoch)
             self._is_feeding = wanted.places.live > 0
-        if settled:
-            self._committer.remove(settled)
+        self._committer.remove(settled)
+        is_restart = epoch != self._restarted_epoch
         if is_restart:
             self._committer.restart()
+            self._restarted_epoch = epoch
         if (is_commit_due and self._commit(batch, lost)) or is_restart:
             with self._changed:
-                self._is_fed = False
+                self._is_end = self._is_tried = False
         self._feed(wanted)
         with self._changed:
             self._commit_status = self._committer.status()
         if self._committer.is_started:
             self._has_run.set()
 
+    def _is_restart_due(self) -> bool:
+        return self._epoch != self._restarted_epoch
+
     def _idle_s(self) -> float:
-        is_feeding = self._wanted.places.live > 0 and not self._is_fed
-        if self._is_restart_asked or is_feeding:
+        is_idle = self._is_end or self._is_tried
+        is_feeding = self._wanted.places.live > 0 and not is_idle
+        if self._is_restart_due() or is_feeding:
             return 0.0
         wait_ns = min(self._commit_in_ns(), self._settle_in_ns())
         return min(max(wait_ns, 0) / 1e9, self._turn_s)
@@ -215,7 +244,7 @@ class Delivery:
         if not self._committer.is_started:
             return pause_ns
         if not self._queue and not self._lost:
-            return NOT_DUE_NS
+            return self._committer.rescue_in_ns()
         if not self._queue or len(self._queue) >= BATCH_AT_MOST:
             return pause_ns
         return max(pause_ns, self._queue[0].arrived_ns + self._group_ns - now_ns)
@@ -229,14 +258,16 @@ class Delivery:
 
     def _take_settled(self) -> list[int]:
         # Before a restart all of it: what has arrived must not be read, and sent, again.
-        if self._settle_in_ns() > 0 and not self._is_restart_asked:
+        if self._settle_in_ns() > 0 and not self._is_restart_due():
             return []
         settled, self._settled = self._settled, []
         return settled
 
-    def _commit(self, batch: list[Queued], lost: Counter[str]) -> bool:
+    def _commit(self, batch: list[Queued], lost: Counter[str], is_last: bool = False) -> bool:
+        """is_last: to the disk or not at all."""
         with_gap = [*batch, self._gap(lost)] if lost else batch
-        if not self._committer.commit(with_gap):
+        commit = self._committer.commit_to_disk if is_last else self._committer.commit
+        if not commit(with_gap):
             return False
         with self._changed:
             for _ in batch:
@@ -254,15 +285,16 @@ class Delivery:
     def _feed(self, wanted: _Wanted) -> None:
         if wanted.places.live <= 0:
             return
-        events = self._committer.feed(wanted.places)
+        fed = self._committer.feed(wanted.places)
         with self._changed:
             self._is_feeding = False
             if wanted.epoch == self._epoch:
-                self._is_fed = not events
-                if not events:
+                self._is_end = fed.is_end
+                if not fed.events:
+                    self._is_tried = True
                     self._wanted = wanted
                     return
-                self._handed = events
+                self._handed = fed.events
                 self._live_from = self._committer.live_from
             # Else the connection has gone meanwhile: the next one begins from the oldest.
         self._wake_uplink()
@@ -281,48 +313,83 @@ class Delivery:
             self._settled += arrived
             if is_new:
                 self._epoch += 1
-                self._is_restart_asked = True
                 self._handed = []
                 self._wanted = _Wanted(self._epoch)
             handed, self._handed = self._handed, []
             live_from = self._live_from
-            state, self._state_payload = self._state_payload, None
-        if state is not None and self._uplink is not None:
-            self._uplink.set_state(state)
-        sender.send(handed, live_from)
+        sender.take(handed, live_from)
+        self._say_what_is_new()
+        sender.send()
         places = sender.places()
         with self._changed:
             if not self._handed and not self._is_feeding:
                 self._wanted = _Wanted(self._epoch, places)
+                self._is_tried = False
             self._send_status = sender.status()
             self._changed.notify_all()
+
+    def _say_what_is_new(self) -> None:
+        with self._changed:
+            state, run = self._state_payload, self._commit_status.run
+        if self._uplink is None:
+            return
+        if run is not None and run != self._told_run:
+            self._uplink.set_run(run)
+            self._told_run = run
+        if state is not None:
+            self._uplink.set_state(state)
+            with self._changed:
+                if self._state_payload is state:
+                    self._state_payload = None
 
     def _start_sender(self) -> Sender:
         run = self._commit_status.run
         if run is None:
             raise AssertionError("an uplink wants a run")
-        self._uplink = self._uplink_factory(run)
+        self._uplink, self._told_run = self._uplink_factory(run), run
         self._sender = Sender(self._uplink, self._settings, self._clock, self._jitter)
         return self._sender
 
     # --- the end --------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Commit what is queued, close the outbox as asked, say `offline`. Both threads must have
-        ended; may be called twice, raises nothing."""
+        """Commit what is queued, close the outbox as asked, say `offline`. Both threads should
+        have ended; a commit that still goes on is waited for. May be called twice, raises nothing.
+        """
         with self._changed:
             if self._is_closed:
                 return
             self._is_closed = True
-            settled, self._settled = self._settled, []
-        if settled:
-            self._committer.remove(settled)
-        while self._queue or self._lost:
-            batch = list(self._queue)[:BATCH_AT_MOST]
-            if not self._commit(batch, Counter(self._lost)):
-                log.error("not on disk at the end, lost: events=%d", len(self._queue))
-                break
-        self._committer.close()
-        self._commit_status = self._committer.status()
+            self._changed.notify_all()
+        if self._turning.acquire(timeout=CLOSE_WAIT_S):
+            try:
+                self._close_outbox()
+            except Exception:
+                log.exception("delivery did not close as it should")
+            finally:
+                self._turning.release()
+        else:
+            log.critical("the disk hangs at the end: events_at_risk=%d", len(self._queue))
         if self._uplink is not None:
             self._uplink.close()
+
+    def _close_outbox(self) -> None:
+        self._committer.remove(self._settled)
+        pause = Event()
+        for _ in range(CLOSE_TRIES):
+            if self._save_all():
+                break
+            pause.wait(min(CLOSE_PAUSE_S, self._turn_s))
+        else:
+            lost = len(self._queue) + sum(self._lost.values())
+            log.error("no disk at the end, lost: events=%d", lost)
+            self._queue_lost += len(self._queue)
+        self._queue_lost += self._committer.close()
+        self._commit_status = self._committer.status()
+
+    def _save_all(self) -> bool:
+        while self._queue or self._lost:
+            batch = list(self._queue)[:BATCH_AT_MOST]
+            if not self._commit(batch, Counter(self._lost), is_last=True):
+                return False
+        return self._committer.rescue_all()

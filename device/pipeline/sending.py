@@ -1,5 +1,6 @@
 """The uplink thread's part of delivery: what is under way, and what may be sent now."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,11 @@ class SendStatus:
 
 
 class Sender:
-    """Owned by one thread; each event is published once a connection, unless it was refused."""
+    """Owned by one thread; each event is published once a connection, unless it was refused.
+
+    Whatever raises on the way, no event is forgotten: one that was taken stays unsent until its
+    publishing has returned.
+    """
 
     def __init__(
         self, uplink: Uplink, settings: DeliverySettings, clock: Clock, jitter: Callable[[], float]
@@ -29,6 +34,8 @@ class Sender:
         self._connects = uplink.connects
         self._state = DeliveryState()
         self._events: dict[int, StoredEvent] = {}
+        """All that was taken and has not arrived."""
+        self._unsent: deque[StoredEvent] = deque()
         self._refused: set[int] = set()
         self._refusals = self._refused_count = 0
         self._retry_ns = 0
@@ -46,6 +53,7 @@ class Sender:
             self._connects = self._uplink.connects
             self._state = DeliveryState()
             self._events.clear()
+            self._unsent.clear()
             self._refused.clear()
             self._refusals = 0
             return arrived, True
@@ -67,19 +75,26 @@ class Sender:
             self._retry_ns = self._clock.monotonic_ns() + round(wait_s * 1e9)
         if self._refused and self._clock.monotonic_ns() >= self._retry_ns:
             again, self._refused = sorted(self._refused), set()
-            for row in again:
-                if self._uplink.is_connected:
-                    self._uplink.publish(self._events[row])
+            self._unsent.extend(self._events[row] for row in again)
 
-    def send(self, events: Sequence[StoredEvent], live_from: int) -> None:
+    def take(self, events: Sequence[StoredEvent], live_from: int) -> None:
+        """Events to `send`, in this order."""
         if events:
             self._state = replace(self._state, live_from=live_from)
         for event in events:
-            if not self._uplink.is_connected:
-                return  # all of it is read again after the next connect
-            self._uplink.publish(event)
             self._events[event.row] = event
             self._state = self._state.sent(event.row)
+        self._unsent.extend(events)
+
+    def send(self) -> None:
+        """Publish what the broker has room for. Without a connection all of it is read again
+        after the next connect."""
+        while self._unsent and self._uplink.is_connected:
+            answerable = len(self._events) - len(self._unsent) - len(self._refused)
+            if answerable >= self._uplink.receive_maximum:
+                return
+            self._uplink.publish(self._unsent[0])
+            self._unsent.popleft()
 
     def places(self) -> Room:
         if not self._uplink.is_connected:

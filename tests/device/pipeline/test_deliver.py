@@ -1,113 +1,16 @@
 """Delivery between outboxes and uplinks that behave, turned by hand on one thread."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
-
-from device.clocks import HandClock
-from device.core.delivery import SPARE_FIRST_ROW, DeliverySettings
 from device.errors import TransientError
 from device.messaging.fake_uplink import FakeUplink
 from device.messaging.memory_outbox import MemoryOutbox
 from device.messaging.sqlite_outbox import SqliteOutbox
-from device.pipeline.deliver import QUEUE_AT_MOST, Delivery
-from device.ports import Appended, Outbox, PreviousRun
-from device.wire.bodies import Body, Button, ClockAnchor, Gap, RunStarted
-from device.wire.events import Draft, Event, decode
-from device.wire.names import RunId
-
-
-def draft(body: Body) -> Draft:
-    return Draft(time_ns=1_764_000_000_000_000_000, mono_ns=1, body=body)
-
-
-def first(previous: PreviousRun | None) -> Draft:
-    reason = "first" if previous is None else "stopped" if previous.ended_cleanly else "died"
-    return draft(RunStarted(reason=reason, version="1", bundle="b", runtime="r"))
-
-
-def anchor(number: int) -> Draft:
-    return draft(ClockAnchor(step_s=float(number)))
-
-
-class FailingDisk:
-    """A real outbox behind a disk that refuses while `is_broken`."""
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-        self.is_broken = False
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._outbox, name)
-
-    def append_all(self, drafts: Sequence[Draft]) -> Appended:
-        self._refuse()
-        return self._outbox.append_all(drafts)
-
-    def remove(self, rows: Sequence[int]) -> None:
-        self._refuse()
-        self._outbox.remove(rows)
-
-    def _refuse(self) -> None:
-        if self.is_broken:
-            raise TransientError("disk full")
-
-
-class Stage:
-    """A delivery, its two ends, and its clock."""
-
-    def __init__(
-        self,
-        outbox: Callable[[], Outbox] | None = None,
-        uplink: FakeUplink | None = None,
-        window: int = 8,
-        has_spare: bool = False,
-    ) -> None:
-        self.clock = HandClock()
-        self.uplink = uplink or FakeUplink(acknowledges=True)
-        self.outbox = MemoryOutbox("garden", "home", 10_000_000, is_durable=True)
-        self.told: list[Event] = []
-        self.runs: list[RunId] = []
-        self.is_deaf = False
-        self.delivery = Delivery(
-            outbox_factory=outbox or (lambda: self.outbox),
-            uplink_factory=self._uplink_of,
-            settings=DeliverySettings(window=window, live_share=0.25),
-            group_ms=0,
-            clock=self.clock,
-            on_committed=self._hear,
-            first=first,
-            spare_factory=self._spare if has_spare else None,
-            jitter=lambda: 0.0,
-            turn_s=0.0,
-        )
-
-    def _hear(self, pairs: Sequence[tuple[Event, object]]) -> None:
-        self.told.extend(event for event, _ in pairs)
-        if self.is_deaf:
-            raise ValueError("a listener failed")
-
-    def _uplink_of(self, run: RunId) -> FakeUplink:
-        self.runs.append(run)
-        return self.uplink
-
-    def _spare(self, previous: PreviousRun | None) -> Outbox:
-        return MemoryOutbox("garden", "home", 100_000, previous=previous, first_row=SPARE_FIRST_ROW)
-
-    def turn(self, times: int = 1) -> None:
-        """Both threads' turns; nothing waits, because time is the test's."""
-        for _ in range(times):
-            self.delivery.outbox_turn()
-            self.uplink.wake()
-            self.delivery.uplink_turn()
-            self.clock.advance(0.2)
-
-    @property
-    def sent(self) -> list[float]:
-        """The step of each anchor that reached the broker, in order."""
-        bodies = [decode(event.payload).body for event in self.uplink.published]
-        return [body.step_s for body in bodies if isinstance(body, ClockAnchor)]
+from device.pipeline.deliver import QUEUE_AT_MOST
+from device.ports import Outbox
+from device.wire.bodies import Button, Gap
+from device.wire.events import decode
+from tests.device.pipeline.delivery_stage import FailingDisk, Stage, anchor, draft
 
 
 def test_run_started_comes_before_anything_that_was_reported_earlier() -> None:
@@ -249,7 +152,7 @@ def test_a_full_queue_refuses_and_a_gap_counts_what_it_refused() -> None:
 
 def test_a_disk_that_refuses_for_a_moment_costs_nothing() -> None:
     disk = FailingDisk(MemoryOutbox("garden", "home", 10_000_000, is_durable=True))
-    stage = Stage(outbox=lambda: disk, has_spare=True)  # type: ignore[arg-type, return-value]
+    stage = Stage(outbox=lambda: disk, has_spare=True)
     stage.turn(2)
     disk.is_broken = True
     stage.delivery.report(anchor(1))
@@ -265,7 +168,7 @@ def test_a_disk_that_refuses_for_a_moment_costs_nothing() -> None:
 
 def test_while_the_disk_refuses_events_go_on_in_memory_in_a_run_of_their_own() -> None:
     disk = FailingDisk(MemoryOutbox("garden", "home", 10_000_000, is_durable=True))
-    stage = Stage(outbox=lambda: disk, has_spare=True)  # type: ignore[arg-type, return-value]
+    stage = Stage(outbox=lambda: disk, has_spare=True)
     stage.turn(2)
     disk.is_broken = True
     stage.delivery.report(anchor(1))
@@ -353,8 +256,7 @@ def test_a_listener_that_raises_brings_no_draft_to_disk_twice() -> None:
     stage.turn(2)
     stage.is_deaf = True
     stage.delivery.report(anchor(1))
-    with pytest.raises(ValueError, match="a listener failed"):
-        stage.delivery.outbox_turn()
+    stage.delivery.outbox_turn()
     stage.is_deaf = False
     stage.turn(4)
     assert stage.sent == [1.0]
