@@ -25,16 +25,19 @@ from device.pipeline.look import Region, RegionPlan
 from device.pipeline.planning import plan_regions
 from device.pipeline.reporting import Identity, Reporting
 from device.pipeline.telling import region_sight
-from device.ports import BundleStore, Camera, Classifier, Clock, PreviousRun
+from device.ports import BundleStore, Camera, Classifier, Clock, Pins, PreviousRun
 from device.settings_file import render
 from device.wire.bodies import RegionSight, RunStarted
 from device.wire.events import Draft
 from device.wire.state import Backend, BundleState, SettingsState
-from device.workers import StopSignals, Worker, join_all, supervise
+from device.workers import StopSignals, Worker, join_all, run_within, supervise
 
 log = logging.getLogger(__name__)
 
 STOP_WITHIN_S = 8.0
+PINS_WITHIN_S = 2.0
+DELIVERY_WITHIN_S = 4.0
+ALBUM_WITHIN_S = 5.0
 
 
 def checked_plans(
@@ -65,6 +68,7 @@ def run_box(
     """
     clock = assembly.system_clock()
     stop = Event()
+    workers: list[Worker] = []
     with ExitStack() as closing:
         signals = StopSignals()
         closing.callback(signals.close)
@@ -134,6 +138,9 @@ def run_box(
             read_vitals=lambda: assembly.vitals(config.device.state_dir),
             state_s=config.report.state_s,
             telemetry_s=config.report.telemetry_s,
+            problems=lambda: {
+                each.name: each.problem for each in workers if each.problem is not None
+            },
         )
         desk = Desk(
             loop=loop,
@@ -159,7 +166,7 @@ def run_box(
         def worker(name: str, turn: Callable[[], None], deadline_s: float | None) -> Worker:
             return Worker(name, turn, stop, clock, deadline_s, assembly.jitter)
 
-        workers = [
+        workers += [
             worker("outbox", delivery.outbox_turn, 30.0),
             worker("uplink", delivery.uplink_turn, None),
             worker("album", journal.turn, None),
@@ -168,20 +175,41 @@ def run_box(
         ]
         log.info("running device=%s state_dir=%s", config.device.name, config.device.state_dir)
         on_running()
-        was_asked = supervise(workers, stop, reporting.tick, signals.wait)
-        slot.wake()
-        delivery.wake()
-        left = join_all(workers, STOP_WITHIN_S)
-        if left:
-            # A hung thread cannot be ended from Python; the pins are what must not wait for it.
-            log.critical("threads did not end names=%s", ",".join(left))
-            pins.close()
-            os._exit(1)
+        try:
+            was_asked = supervise(workers, stop, reporting.tick, signals.wait)
+        finally:
+            stop.set()
+            end_all(workers, (slot.wake, delivery.wake), pins, delivery)
         loop.close()
         delivery.close()  # commits what is queued, and tells the journal of it
-        journal.flush()
+        run_within("album", journal.flush, ALBUM_WITHIN_S)
         log.info("stopped was_asked=%s", was_asked)
         return was_asked
+
+
+def end_all(
+    workers: Sequence[Worker],
+    wakes: Sequence[Callable[[], None]],
+    pins: Pins,
+    delivery: Delivery,
+    within_s: float = STOP_WITHIN_S,
+) -> None:
+    """Make outputs safe and wait for every worker, so that what they use can be closed after.
+
+    A hung thread cannot be ended from Python: then this ends the process, with what delivery
+    still has in memory on disk, unless its disk is what hangs. wakes: end the workers' waits.
+    """
+    # First of all: nothing that hangs, this thread included, may keep an output on.
+    run_within("pins", pins.close, PINS_WITHIN_S)
+    for wake in wakes:
+        wake()
+    left = join_all(workers, within_s)
+    if not left:
+        return
+    log.critical("threads did not end names=%s", ",".join(left))
+    if "outbox" not in left:
+        run_within("delivery", delivery.close, DELIVERY_WITHIN_S)
+    os._exit(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,13 +17,17 @@ log = logging.getLogger(__name__)
 STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 DEATHS_AT_MOST = 5
 DEATHS_WITHIN_NS = 60 * 1_000_000_000
+TRY_ON_AT_MOST_S = 30.0
+"""Between two tries of a part that keeps failing."""
 
 
 class Worker(Thread):
     """A thread that proves progress; what a turn raises is logged, and the turn taken again.
 
-    After `DEATHS_AT_MOST` deaths within a minute it gives up: `error` says why, and main ends
-    the process, because a part that keeps dying is not mended by another try.
+    After `DEATHS_AT_MOST` deaths within a minute a worker with a deadline gives up: `error` says
+    why, and main ends the process, because a part that keeps dying is not mended by another try.
+    One without a deadline is a part that the box can do without: it is tried on, more seldom, and
+    `problem` says why it is not itself.
     """
 
     def __init__(
@@ -45,8 +49,11 @@ class Worker(Thread):
         self._jitter = jitter
         self._last_turn_ns = clock.monotonic_ns()
         self._deaths_ns: deque[int] = deque(maxlen=DEATHS_AT_MOST)
+        self._in_a_row = 0
         self.deaths = 0
         self.error: Exception | None = None
+        self.problem: str | None = None
+        """For people."""
 
     def run(self) -> None:
         while not self._stop_event.is_set():
@@ -55,11 +62,16 @@ class Worker(Thread):
             except Exception as exc:  # noqa: BLE001 - a thread's top
                 if not self._survives(exc):
                     return
+            else:
+                self._recover()
             self._last_turn_ns = self._clock.monotonic_ns()
 
     def _survives(self, exc: Exception) -> bool:
         now_ns = self._clock.monotonic_ns()
         self.deaths += 1
+        if self._deadline_s is None:
+            self._try_on(exc, now_ns)
+            return True
         self._deaths_ns.append(now_ns)
         recent = sum(now_ns - each < DEATHS_WITHIN_NS for each in self._deaths_ns)
         if recent >= DEATHS_AT_MOST:
@@ -70,6 +82,31 @@ class Worker(Thread):
         log.error("worker died, starts again name=%s in_s=%.1f", self.name, wait_s, exc_info=exc)
         self._stop_event.wait(wait_s)
         return True
+
+    def _try_on(self, exc: Exception, now_ns: int) -> None:
+        """No end, only longer waits; the log has each of the first tracebacks."""
+        self._in_a_row += 1
+        self._deaths_ns.append(now_ns)
+        wait_s = backoff_s(self._in_a_row, self._jitter(), least_s=0.1, most_s=TRY_ON_AT_MOST_S)
+        if self._in_a_row <= DEATHS_AT_MOST:
+            log.error(
+                "worker died, starts again name=%s in_s=%.1f", self.name, wait_s, exc_info=exc
+            )
+        if self._in_a_row >= DEATHS_AT_MOST:
+            if self.problem is None:
+                log.critical("worker keeps dying, is tried on name=%s", self.name)
+            self.problem = f"keeps failing: {type(exc).__name__}: {exc}; the log has the traceback"
+        self._stop_event.wait(wait_s)
+
+    def _recover(self) -> None:
+        """A turn went well; so it does now and then in a part that keeps failing."""
+        if not self._in_a_row:
+            return
+        if self._clock.monotonic_ns() - self._deaths_ns[-1] >= DEATHS_WITHIN_NS:
+            self._in_a_row = 0
+            if self.problem is not None:
+                log.info("worker works again name=%s", self.name)
+            self.problem = None
 
     def late_s(self) -> float:
         """How long past its deadline the running turn is; 0.0 when it is not."""
@@ -121,16 +158,18 @@ def supervise(
 ) -> bool:
     """Start the workers and return when somebody asks to stop, or a worker died or hangs.
 
-    tick: called about once a second. wait_for_stop: `StopSignals.wait`. Returns whether the end
-    was asked for. `stop` is set; the caller joins (`join_all`) and closes.
+    tick: called about once a second; a mistake in it ends the box as a worker's does.
+    wait_for_stop: `StopSignals.wait`. Returns whether the end was asked for. `stop` is set, also
+    when this raises; the caller joins (`join_all`), and only then closes.
     """
-    for worker in workers:
-        worker.start()
     try:
+        for worker in workers:
+            worker.start()
         while True:
             if wait_for_stop(1.0) is not None or stop.is_set():
                 return True
-            tick()
+            if not _goes_well(tick):
+                return False
             for worker in workers:
                 if worker.error is not None:
                     return False
@@ -139,6 +178,33 @@ def supervise(
                     return False
     finally:
         stop.set()
+
+
+def _goes_well(tick: Callable[[], None]) -> bool:
+    try:
+        tick()
+    except Exception as exc:
+        log.critical("main's own work failed", exc_info=exc)
+        return False
+    return True
+
+
+def run_within(name: str, step: Callable[[], None], timeout_s: float) -> bool:
+    """Do `step` on a thread that may be left behind; whether it came to its end in time. What it
+    raises is logged."""
+
+    def attempt() -> None:
+        try:
+            step()
+        except Exception as exc:
+            log.error("not ended cleanly name=%s", name, exc_info=exc)
+
+    thread = Thread(target=attempt, name=f"end-{name}", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        log.critical("does not come to its end name=%s", name)
+    return not thread.is_alive()
 
 
 def join_all(workers: Sequence[Worker], timeout_s: float) -> list[str]:

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from device.wire.text import printable
+
 
 def say(text: str) -> None:
     """One line, or several, for people; at once, so that a pipe's reader need not wait."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{printable(text)}\n")
     sys.stdout.flush()
 
 

@@ -16,6 +16,7 @@ from device.control.address import address_of
 from device.errors import ConfigError, ExitCode, LookoutError, OutputError, TransientError
 from device.ports import Answer, Closed
 from device.wire.control import ControlEnd, ControlItem, ControlRequest
+from device.wire.text import json_bytes
 
 log = logging.getLogger(__name__)
 
@@ -250,7 +251,7 @@ def _readable(sockets: Sequence[socket.socket], timeout_s: float) -> set[int]:
 
 
 def _send(connection: socket.socket, message: ControlItem | ControlEnd) -> None:
-    connection.sendall(message.model_dump_json(exclude_none=True).encode() + b"\n")
+    connection.sendall(json_bytes(message.model_dump(mode="json", exclude_none=True)) + b"\n")
 
 
 def _end_of(exc: LookoutError) -> ControlEnd:

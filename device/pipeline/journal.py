@@ -98,6 +98,9 @@ class Journal:
             if str(exc) != self.problem:
                 log.warning("album does not keep: %s", exc)
             self.problem = str(exc)
+        except Exception:
+            self.dropped += len(pages)
+            raise
         else:
             self.problem = None
 

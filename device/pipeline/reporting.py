@@ -1,7 +1,7 @@
 """What the box says of itself: `state` on every change that matters, telemetry every so often,
 and an anchor when the clock was set."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from device.pipeline.capture import Capture
@@ -51,8 +51,10 @@ class Reporting:
         read_vitals: Callable[[], Vitals],
         state_s: float,
         telemetry_s: float,
+        problems: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """state_s, telemetry_s: how often each is repeated."""
+        """state_s, telemetry_s: how often each is repeated. problems: of further parts, by name,
+        for people."""
         self._identity = identity
         self._loop = loop
         self._capture = capture
@@ -60,6 +62,7 @@ class Reporting:
         self._journal = journal
         self._clock = clock
         self._read_vitals = read_vitals
+        self._problems = problems
         self._state_ns = round(state_s * 1e9)
         self._telemetry_ns = round(telemetry_s * 1e9)
         self._started_ns = clock.monotonic_ns()
@@ -127,6 +130,7 @@ class Reporting:
             "disk": delivery.disk_problem,
             "album": self._journal.problem,
             **self._loop.snapshot.problems,
+            **self._problems(),
         }
         since = {}
         for part, problem in problems.items():

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from device.wire.bodies import BODIES, Body
 from device.wire.errors import WireError
 from device.wire.names import EventId, is_name
+from device.wire.text import json_bytes
 
 MAX_EVENT_BYTES = 64 * 1024
 CONTENT_TYPE = "application/cloudevents+json"
@@ -130,7 +131,7 @@ def encode(event: Event) -> bytes:
             **body.model_dump(mode="json", exclude_none=True),
         },
     }
-    payload = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    payload = json_bytes(message)
     if len(payload) > MAX_EVENT_BYTES:
         raise WireError(f"event of {len(payload)} bytes: want at most {MAX_EVENT_BYTES}")
     return payload

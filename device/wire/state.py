@@ -1,6 +1,5 @@
 """`state` and `availability`: retained, newest wins, no seq and no receipt."""
 
-import json
 from typing import Literal
 
 from pydantic import ValidationError
@@ -8,6 +7,7 @@ from pydantic import ValidationError
 from device.wire.bodies import Part, RegionSight
 from device.wire.errors import WireError
 from device.wire.events import first_mistake
+from device.wire.text import json_bytes
 
 
 class Degraded(Part):
@@ -119,9 +119,7 @@ class Availability(Part):
 
 def encode_part(part: Part) -> bytes:
     """JSON, UTF-8."""
-    return json.dumps(
-        part.model_dump(mode="json", exclude_none=True), separators=(",", ":"), ensure_ascii=False
-    ).encode()
+    return json_bytes(part.model_dump(mode="json", exclude_none=True))
 
 
 def decode_state(payload: bytes) -> State:

@@ -1,17 +1,21 @@
 """A real box with a real broker, used as a person uses it: commands, pins, events."""
 
 import json
+import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.kit.box import Box, lookout
-from tests.kit.broker import Broker
+from tests.kit.box import DEMO_PICTURES, Box, lookout
+from tests.kit.broker import Broker, free_port
 from tests.kit.subscriber import Subscriber
 from tests.kit.waiting import pause, wait_until
 from tests.tools import REPOSITORY, require_tool
@@ -231,3 +235,45 @@ def test_a_clip_that_ends_leaves_the_box_running(tmp_path: Path, broker: Broker)
         pause(0.3)
         assert box.process.poll() is None
         assert box.pin("lamp") == "0"
+
+
+def test_a_thread_that_hangs_at_the_end_leaves_outputs_safe_and_events_on_disk(
+    tmp_path: Path,
+) -> None:
+    """The broker's password is a pipe that nobody writes to: the uplink waits for ever."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    shutil.copy(DEMO_PICTURES / "cat.jpg", pictures)
+    os.mkfifo(tmp_path / "password")
+    more = "[report]\ntelemetry_s = 1.0"
+    with Box(tmp_path / "box", free_port(), more) as box:
+        box.stop()
+        text = box.config.read_text().replace(str(DEMO_PICTURES), str(pictures))
+        password = f'[mqtt]\nusername = "box"\npassword_file = "{tmp_path / "password"}"'
+        box.config.write_text(text.replace("[mqtt]", password))
+        box.start()
+        wait_until(lambda: box.pin("lamp") == "1", "the cat is there, and stays", 20.0)
+        assert box.stop() == 1
+        assert "threads did not end names=uplink" in box.log
+        assert box.pin("lamp") == "0"
+        with closing(sqlite3.connect(box.state_dir / "outbox.db")) as outbox:
+            ends = outbox.execute("SELECT ended FROM runs ORDER BY number").fetchall()
+        assert ends[-1] == (1,)
+
+
+def test_a_settings_file_of_any_name_runs_the_box(tmp_path: Path, broker: Broker) -> None:
+    with Box(tmp_path / "box", broker.port) as box:
+        box.stop()
+        odd = Path(os.fsdecode(os.fsencode(box.folder) + b"/caf\xe9.toml"))
+        box.config.rename(odd)
+        box.config = odd
+        box.start()
+        topic = "test/devices/box/state"
+        with Subscriber(broker.port, [topic]) as far_end:
+            wait_until(
+                lambda: any(b"caf\\\\xe9.toml" in each.payload for each in far_end.messages),
+                "the state names it",
+                20.0,
+            )
+        assert (box.ask("status") or {})["settings"]["source"].endswith("caf\\xe9.toml")
+        assert box.stop() == 0
