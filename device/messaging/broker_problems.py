@@ -131,6 +131,17 @@ def of_puback(config: MqttConfig, code: int, name: str) -> str:
     return f"{place(config)}: {found}"
 
 
+def of_stall(config: MqttConfig) -> str:
+    return (
+        f"{place(config)}: it takes what is sent and has acknowledged nothing for half a minute;"
+        " look into the broker's log, or start it anew"
+    )
+
+
+def of_topic(config: MqttConfig, topic: str, found: str) -> str:
+    return f"{place(config)}: an event cannot be sent to {topic!r}: {found}"
+
+
 def of_size(config: MqttConfig, size_bytes: int, limit_bytes: int) -> str:
     return (
         f"{place(config)}: it takes packets up to {limit_bytes} bytes and an event has"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -20,8 +20,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from device.config import MqttConfig
 from device.core.delivery import backoff_s
 from device.messaging import broker_problems as problems
-from device.messaging.broker_login import LoginError, NamedContext, password, tls_context
+from device.messaging.broker_login import LoginError, tls_context
+from device.messaging.paho_client import new_client
 from device.messaging.resolving import Lookup, Resolve, resolve
+from device.messaging.under_way import UnderWay
 from device.messaging.wake_pipe import WakePipe
 from device.ports import Clock, StoredEvent
 from device.wire.events import CONTENT_TYPE
@@ -29,9 +31,6 @@ from device.wire.names import RunId, Topics
 from device.wire.state import Availability, encode_part
 
 log = logging.getLogger(__name__)
-
-CONNECT_TIMEOUT_S = 5.0
-"""For the TCP connection, and again for the TLS handshake."""
 
 ANSWER_NS = 10_000_000_000
 """For the broker's answer to CONNECT."""
@@ -41,8 +40,8 @@ STEADY_NS = 30_000_000_000
 """A connection that stood so long was a good one: the next failure is the first again."""
 
 CLOSE_S = 1.0
-RESERVED = 2
-"""Of the broker's Receive Maximum, for `state` and `availability`."""
+ACKNOWLEDGE_NS = 30_000_000_000
+"""A broker that owes so long is given up: it may answer pings for ever."""
 
 PACKET_OVERHEAD_BYTES = 64
 """Beside topic and payload: headers, packet id, content type."""
@@ -79,18 +78,17 @@ class PahoUplink:
         self._connects = 0
         self._problem: str | None = None
         self._refusal: str | None = None
-        self._receive_maximum = 65535
+        self._stall: str | None = None
+        """Why the connection before was given up, until the broker acknowledges something."""
         self._packet_maximum: int | None = None
-        self._rows: dict[int, int] = {}
-        """Packet id to row of what is under way."""
+        self._under_way = UnderWay()
         self._acknowledged: list[int] = []
         self._refused: list[int] = []
         self._state: bytes | None = None
         self._state_id: int | None = None
-        """Packet id of a `state` under way."""
+        """Packet id of the last `state`."""
         self._is_state_due = False
-        self._farewell_id: int | None = None
-        """Packet id of the last `offline`."""
+        self._is_online_due = False
         self._waking = WakePipe()
         self._is_closed = False
 
@@ -106,11 +104,12 @@ class PahoUplink:
 
     @property
     def problem(self) -> str | None:
-        return self._problem or self._refusal
+        return self._problem or self._refusal or self._stall
 
     @property
     def receive_maximum(self) -> int:
-        return max(self._receive_maximum - RESERVED, 1)
+        # What of ours is due goes first, or events would never leave it a place.
+        return max(self._under_way.event_places - self._is_online_due - self._is_state_due, 0)
 
     def turn(self, timeout_s: float) -> list[int]:
         if self._client is None:
@@ -132,20 +131,34 @@ class PahoUplink:
         size_bytes = len(topic) + len(event.payload) + PACKET_OVERHEAD_BYTES
         if self._packet_maximum is not None and size_bytes > self._packet_maximum:
             # The broker would end the connection for it, again and again.
-            self._refusal = problems.of_size(self._config, size_bytes, self._packet_maximum)
-            self._refused.append(event.row)
-            self.wake()
+            self._refuse(
+                event.row, problems.of_size(self._config, size_bytes, self._packet_maximum)
+            )
             return
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.ContentType = CONTENT_TYPE
-        info = client.publish(topic, event.payload, qos=1, properties=properties)
+        try:
+            info = client.publish(topic, event.payload, qos=1, properties=properties)
+        except ValueError as exc:  # no topic of MQTT's
+            self._refuse(event.row, problems.of_topic(self._config, topic, str(exc)))
+            return
         if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self._rows[info.mid] = event.row
+            self._under_way.add(info.mid, self._clock.monotonic_ns(), event.row)
+
+    def _refuse(self, row: int, problem: str) -> None:
+        self._refusal = problem
+        self._refused.append(row)
+        self.wake()
 
     def set_state(self, payload: bytes) -> None:
         self._state = payload
         self._is_state_due = True
-        self._send_state()
+        self._send_own()
+
+    def set_run(self, run: RunId) -> None:
+        self._run = run
+        self._is_online_due = True
+        self._send_own()
 
     def wake(self) -> None:
         self._waking.wake()
@@ -161,10 +174,11 @@ class PahoUplink:
         self._waking.close()
 
     def _say_goodbye(self, client: mqtt.Client) -> None:
-        mid = self._publish_availability(client, "offline")
         deadline_ns = self._clock.monotonic_ns() + round(CLOSE_S * 1e9)
-        self._farewell_id = mid
-        while self._is_connected and self._farewell_id is not None:
+        mid: int | None = None
+        while self._is_connected and (mid is None or mid in self._under_way):
+            if mid is None and self._under_way.is_free:
+                mid = self._publish_own(self._topics.availability, self._availability("offline"))
             left_s = (deadline_ns - self._clock.monotonic_ns()) / 1e9
             if left_s <= 0:
                 break
@@ -204,7 +218,11 @@ class PahoUplink:
         try:
             if self._config.tls is not None:
                 tls = tls_context(self._config.tls, self._config.host)
-            client = self._new_client(tls)
+            will = self._availability("offline")
+            client = new_client(self._config, self._topics, will, tls)
+            client.on_connect = self._on_connect
+            client.on_disconnect = self._on_disconnect
+            client.on_publish = self._on_publish
             # Clean start, no session: brokers keep nothing for a client that only publishes and
             # sends again from its own disk.
             client.connect(
@@ -223,34 +241,16 @@ class PahoUplink:
             self._client = client
             self._began_ns = self._clock.monotonic_ns()
 
-    def _new_client(self, tls: NamedContext | None) -> mqtt.Client:
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._topics.device,
-            protocol=MQTTProtocolVersion.MQTTv5,
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        client.max_inflight_messages = 0  # else paho queues what is over; our callers keep count
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
-        client.will_set(self._topics.availability, self._availability("offline"), 1, retain=True)
-        if self._config.username is not None:
-            path = self._config.password_file
-            client.username_pw_set(self._config.username, None if path is None else password(path))
-        if tls is not None:
-            client.tls_set_context(tls)
-        return client
-
     def _availability(self, status: Literal["online", "offline"]) -> bytes:
         return encode_part(Availability(status=status, run=str(self._run)))
 
-    def _publish_availability(
-        self, client: mqtt.Client, status: Literal["online", "offline"]
-    ) -> int:
-        payload = self._availability(status)
-        return client.publish(self._topics.availability, payload, qos=1, retain=True).mid
+    def _publish_own(self, topic: str, payload: bytes) -> int | None:
+        """Retained; the packet's id."""
+        if self._client is None:
+            return None
+        mid = self._client.publish(topic, payload, qos=1, retain=True).mid
+        self._under_way.add(mid, self._clock.monotonic_ns())
+        return mid
 
     # --- being connected ----------------------------------------------------------------------
 
@@ -259,9 +259,16 @@ class PahoUplink:
         if client is None:
             return
         self._wait(client, timeout_s)
-        silent_ns = self._clock.monotonic_ns() - self._began_ns
-        if self._client is not None and not self._is_connected and silent_ns > ANSWER_NS:
+        now_ns = self._clock.monotonic_ns()
+        if client.want_write():
+            self._under_way.note_progress(now_ns)
+        if self._client is None:
+            return
+        if not self._is_connected and now_ns - self._began_ns > ANSWER_NS:
             self._fail(problems.of_silence(self._config))
+        elif self._under_way.silent_ns(now_ns) > ACKNOWLEDGE_NS:
+            self._fail(problems.of_stall(self._config))
+            self._stall = self._problem
 
     def _wait(self, client: mqtt.Client, timeout_s: float) -> None:
         """One wait on the socket and the wake pipe, and the reading and writing that is due.
@@ -299,31 +306,30 @@ class PahoUplink:
         if reason.is_failure:
             self._fail(problems.of_connack(self._config, reason.value, str(reason)))
             return
-        self._receive_maximum = getattr(properties, "ReceiveMaximum", 65535)
+        receive_maximum = getattr(properties, "ReceiveMaximum", 65535)
+        self._under_way = UnderWay(receive_maximum)
         self._packet_maximum = getattr(properties, "MaximumPacketSize", None)
         self._is_connected = True
         self._began_ns = self._clock.monotonic_ns()
         self._connects += 1
         self._problem = self._refusal = None
-        log.info(
-            "broker connected host=%s port=%d receive_maximum=%d",
-            self._config.host,
-            self._config.port_number,
-            self._receive_maximum,
-        )
-        self._publish_availability(client, "online")
+        place = (self._config.host, self._config.port_number, receive_maximum)
+        log.info("broker connected host=%s port=%d receive_maximum=%d", *place)
+        self._is_online_due = True
         self._is_state_due = self._state is not None
-        self._send_state()
+        self._send_own()
 
-    def _send_state(self) -> None:
-        if not (self._is_state_due and self._is_connected and self._state_id is None):
+    def _send_own(self) -> None:
+        """`availability` and `state`, each when there is a place for it; one `state` at a time."""
+        if not self._is_connected:
             return
-        if self._client is None or self._state is None:
-            return
-        self._is_state_due = False
-        self._state_id = self._client.publish(
-            self._topics.state, self._state, qos=1, retain=True
-        ).mid
+        if self._is_online_due and self._under_way.is_free:
+            self._is_online_due = False
+            self._publish_own(self._topics.availability, self._availability("online"))
+        is_state_wanted = self._is_state_due and self._state_id not in self._under_way
+        if is_state_wanted and self._state is not None and self._under_way.is_free:
+            self._is_state_due = False
+            self._state_id = self._publish_own(self._topics.state, self._state)
 
     def _on_publish(
         self,
@@ -333,12 +339,9 @@ class PahoUplink:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        if mid == self._farewell_id:
-            self._farewell_id = None
-        elif mid == self._state_id:
-            self._state_id = None
-            self._send_state()
-        row = self._rows.pop(mid, None)
+        self._stall = None
+        row = self._under_way.settle(mid, self._clock.monotonic_ns())
+        self._send_own()
         if row is None:
             return
         if reason.is_failure:
@@ -374,9 +377,9 @@ class PahoUplink:
     def _fail(self, problem: str) -> None:
         self._drop_client()
         self._is_connected = False
-        self._rows.clear()
-        self._refused.clear()
+        self._under_way = UnderWay()
         self._state_id = None
+        self._refused.clear()
         self._failures += 1
         wait_s = backoff_s(self._failures, self._jitter())
         self._retry_ns = self._clock.monotonic_ns() + round(wait_s * 1e9)

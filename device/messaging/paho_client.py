@@ -1,0 +1,36 @@
+"""paho's client as this room wants it: MQTT 5, no threads, no queue, no reconnects of its own."""
+
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from device.config import MqttConfig
+from device.messaging.broker_login import NamedContext, password
+from device.wire.names import Topics
+
+CONNECT_TIMEOUT_S = 5.0
+"""For the TCP connection, and again for the TLS handshake."""
+
+
+def new_client(
+    config: MqttConfig, topics: Topics, will: bytes, tls: NamedContext | None
+) -> mqtt.Client:
+    """One for each connection; not connected. will: the payload of `availability`.
+
+    Raises:
+        LoginError: the password's file cannot be used.
+    """
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=topics.device,
+        protocol=MQTTProtocolVersion.MQTTv5,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.max_inflight_messages = 0  # else paho queues what is over; our callers keep count
+    client.will_set(topics.availability, will, 1, retain=True)
+    if config.username is not None:
+        path = config.password_file
+        client.username_pw_set(config.username, None if path is None else password(path))
+    if tls is not None:
+        client.tls_set_context(tls)
+    return client
