@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 
 from device import assembly
@@ -313,11 +312,3 @@ def _bundle_states(bundles: list[Bundle]) -> list[BundleState]:
         BundleState(name=bundle.name, version=bundle.version, sha256=bundle.sha256)
         for bundle in unique.values()
     ]
-
-
-def settings_text(path: Path) -> str:
-    """The file's text, for the lines of later messages; empty when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -20,7 +21,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from device import assembly
-from device.commands.options import add_json
+from device.commands.options import add_json, positive_seconds
 from device.commands.screen import complain, say, say_json
 from device.core.headlines import record_of
 from device.demo_broker import HOST, DemoBroker
@@ -82,6 +83,13 @@ Line = tuple[str, str, dict[str, Any]]
 """Where it comes from (`saw`, `pin`, `event`), the words, and an event as it was received."""
 
 
+@dataclass
+class Received:
+    """How many events the subscriber was given."""
+
+    count: int = 0
+
+
 def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser(
         "demo",
@@ -90,7 +98,7 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "shows what the box sees, what its outputs do, and what the subscriber receives. "
         "Ends with Ctrl-C, and leaves nothing behind.",
     )
-    parser.add_argument("--seconds", type=float, metavar="N", help="end after so long")
+    parser.add_argument("--seconds", type=positive_seconds, metavar="N", help="end after so long")
     parser.add_argument(
         "--broker",
         choices=("auto", "mosquitto", "pip"),
@@ -127,14 +135,14 @@ def run(arguments: argparse.Namespace) -> int:
             say("of the broker receives. Ctrl-C ends it.")
             for target in (_watch_box, _watch_pins):
                 Thread(target=target, args=(folder, lines, stop), daemon=True).start()
-        count = 0
+        received = Received()
         try:
-            count = _show(lines, box, folder, arguments)
+            _show(lines, box, folder, arguments, received)
         except KeyboardInterrupt:
             if not arguments.json:
                 say("")
         if not arguments.json:
-            say(f"ended: the subscriber received {count} events")
+            say(f"ended: the subscriber received {received.count} events")
     return ExitCode.OK
 
 
@@ -143,10 +151,10 @@ def _show(
     box: "subprocess.Popen[bytes]",
     folder: Path,
     arguments: argparse.Namespace,
-) -> int:
-    """Print until the time is over; how many events were received."""
+    received: Received,
+) -> None:
+    """Print until the time is over."""
     clock = assembly.system_clock()
-    count = 0
     end_ns = clock.monotonic_ns() + round(START_WITHIN_S * 1e9)
     while True:
         try:
@@ -155,8 +163,8 @@ def _show(
             source, words, event = "", "", {}
         now_ns = clock.monotonic_ns()
         if source == "event":
-            count += 1
-            if count == 1 and arguments.seconds is not None:
+            received.count += 1
+            if received.count == 1 and arguments.seconds is not None:
                 end_ns = now_ns + round(arguments.seconds * 1e9)
         if arguments.json and source == "event":
             say_json(event)
@@ -164,12 +172,12 @@ def _show(
             say(f"{source:<10} {words}")
         if box.poll() is not None:
             raise _BoxEndedError(_tail(folder))
-        if now_ns >= end_ns and (arguments.seconds is not None or count == 0):
-            if count == 0:
+        if now_ns >= end_ns and (arguments.seconds is not None or received.count == 0):
+            if received.count == 0:
                 raise TransientError(
                     f"no event came within {START_WITHIN_S:.0f} s; the box says: {_tail(folder)}"
                 )
-            return count
+            return
 
 
 def _interrupt(_number: int, _frame: object) -> None:

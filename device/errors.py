@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     """A bundle, model file or labels file was refused."""
     BAD_PICTURE = 66
     """A picture is missing, empty, cut or none at all."""
+    NOT_FOUND = 67
+    """What was asked for is not on record."""
     NOT_RUNNING = 69
     """The command needs a running box and none answers on the control socket."""
     CANNOT_WRITE = 73
@@ -62,6 +64,12 @@ class SourceEndedError(LookoutError):
     """A clip came to its end and was not to be repeated; there is nothing to try again."""
 
     exit_code = ExitCode.FAILED
+
+
+class NotFoundError(LookoutError):
+    """The caller asked for something that is not there."""
+
+    exit_code = ExitCode.NOT_FOUND
 
 
 class NotRunningError(LookoutError):

@@ -48,8 +48,8 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (`device.errors.ExitCode`, docs/exit-codes.md)."""
     words = sys.argv[1:] if argv is None else list(argv)
-    arguments = parser(words[0] if words else None).parse_args(words)
     try:
+        arguments = parser(words[0] if words else None).parse_args(words)
         return int(arguments.run(arguments))
     except LookoutError as exc:
         complain(str(exc))

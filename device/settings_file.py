@@ -329,3 +329,11 @@ def _shown(value: object) -> str:
 
 def _dotted(location: Location) -> str:
     return ".".join(str(part) for part in location)
+
+
+def settings_text(path: Path) -> str:
+    """The file's text, for the lines of later messages; empty when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -5,11 +5,12 @@ import json
 from typing import Any
 
 from device import assembly
-from device.appliance import checked_plans, settings_text
+from device.appliance import checked_plans
 from device.commands.options import add_config, add_json, config_of
 from device.commands.screen import say, say_json
 from device.config import Config, schema
 from device.errors import ConfigError, ExitCode
+from device.settings_file import settings_text
 
 
 def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -5,7 +5,7 @@ import argparse
 from device import assembly
 from device.commands.options import add_json, add_socket, socket_of
 from device.commands.screen import say, say_json
-from device.errors import ExitCode
+from device.errors import ExitCode, TransientError
 
 
 def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,10 +17,13 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def run(arguments: argparse.Namespace) -> int:
     found = assembly.ask_box(socket_of(arguments), "look")
+    if found["result"] == "no_picture":
+        raise TransientError(
+            "the camera gives no picture now; `lookout status` says why: it may be paused "
+            "(`lookout resume`), at the end of its clip, or not there"
+        )
     if arguments.json:
         say_json(found)
-    elif found["result"] == "no_picture":
-        say("no picture yet: `lookout status` says what the camera waits for")
     else:
         for sight in found["sights"]:
             best = ", ".join(f"{each['label']} {each['score']:.2f}" for each in sight["labels"])

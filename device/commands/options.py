@@ -2,16 +2,19 @@
 
 import argparse
 import os
+import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 from device import assembly
 from device.config import Config
 from device.core.toml_keys import KeyLines
-from device.errors import ModelError
+from device.errors import ConfigError, ModelError
 from device.pipeline.planning import plan_regions
-from device.settings_file import Mistake, SettingsError, read_config
+from device.settings_file import Mistake, SettingsError, read_config, settings_text
 
 DEFAULT_CONFIG = "/etc/lookout/lookout.toml"
+DEFAULT_STATE_DIR = "/var/lib/lookout"
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +77,48 @@ def _unknown_names(refused: SettingsError) -> list[Mistake]:
 
 
 def socket_of(arguments: argparse.Namespace) -> Path:
-    """Raises ConfigError: there is no `--socket`, and the settings cannot be read."""
+    """Of the running box. Settings with mistakes do not hide it: it may run on its last good ones.
+
+    Raises:
+        ConfigError: there is no `--socket`, and neither the settings nor a socket where they
+            seem to have it.
+    """
     if arguments.socket is not None:
         return Path(arguments.socket)
-    return config_of(arguments).device.socket_path
+    try:
+        return config_of(arguments).device.socket_path
+    except ConfigError:
+        guess = guess_state_dir(arguments.config) / "control.sock"
+        if guess.is_socket():
+            return guess
+        raise
+
+
+def guess_state_dir(path: Path) -> Path:
+    """The state folder of a settings file that was refused."""
+    try:
+        raw = tomllib.loads(settings_text(path))
+    except (ValueError, RecursionError):
+        raw = {}
+    section = raw.get("device")
+    named = section.get("state_dir") if isinstance(section, dict) else None
+    if isinstance(named, str) and named:
+        with suppress(RuntimeError):  # of a user who does not exist
+            return path.resolve().parent / Path(named).expanduser()
+    return Path(os.environ.get("STATE_DIRECTORY", DEFAULT_STATE_DIR))
+
+
+def positive_seconds(text: str) -> float:
+    """For argparse: a finite number over 0."""
+    seconds = float(text)
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"want seconds over 0, got {text}")
+    return seconds
+
+
+def positive_count(text: str) -> int:
+    """For argparse: a whole number from 1."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"want a number from 1, got {text}")
+    return count

@@ -3,20 +3,19 @@
 import argparse
 import logging
 import os
-import tomllib
 from pathlib import Path
 
-from device.appliance import run_box, settings_text
-from device.commands.options import add_config, read_settings
+from device.appliance import run_box
+from device.commands.options import add_config, guess_state_dir, read_settings
 from device.config import Config
 from device.errors import ConfigError, ExitCode
-from device.settings_file import parse_config
+from device.settings_file import parse_config, settings_text
 from device.wire.state import SettingsState
 
 log = logging.getLogger(__name__)
 
 LAST_GOOD = "last_good_settings.toml"
-DEFAULT_STATE_DIR = "/var/lib/lookout"
+FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 Found = tuple[Config, SettingsState, str, str]
 """Settings, what `state` says of them, the file's name and its text."""
@@ -89,26 +88,13 @@ def keep_last_good(config: Config, name: str, text: str) -> None:
         return
     fresh = kept.with_suffix(".new")
     try:
-        with fresh.open("w", encoding="utf-8") as file:
+        with os.fdopen(os.open(fresh, FRESH, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(kept)
     except OSError as exc:
         log.warning("last good settings not kept file=%s: %s", kept, exc.strerror)
-
-
-def guess_state_dir(path: Path) -> Path:
-    """The state folder of a settings file that was refused."""
-    try:
-        raw = tomllib.loads(settings_text(path))
-    except tomllib.TOMLDecodeError:
-        raw = {}
-    section = raw.get("device")
-    named = section.get("state_dir") if isinstance(section, dict) else None
-    if isinstance(named, str) and named:
-        return path.resolve().parent / Path(named).expanduser()
-    return Path(os.environ.get("STATE_DIRECTORY", DEFAULT_STATE_DIR))
 
 
 def _configure_log(is_verbose: bool) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from device import assembly
-from device.appliance import glance, settings_text
+from device.appliance import glance
 from device.commands.options import add_json, add_socket, config_of, socket_of
 from device.commands.screen import say, say_json
 from device.errors import ExitCode, NotRunningError, OutputError
 from device.pipeline.desk import captions
+from device.settings_file import settings_text
 
 
 def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -31,9 +31,9 @@ from device.core.bundle import Bundle, InputSpec
 from device.core.detection import Thresholds
 from device.core.images import Rgb
 from device.errors import LookoutError, ModelError, PictureError
-from device.picture_files import read_picture
 from device.inference.preprocessing import check_input
 from device.inference.tflite_classifier import TfliteClassifier, only_input, only_output
+from device.picture_files import read_picture
 from device.ports import Network, Runtime, TensorInfo
 
 GREY = 127

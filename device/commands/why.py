@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from device import assembly
-from device.commands.options import add_json, add_socket, config_of, socket_of
+from device.commands.options import add_json, add_socket, config_of, positive_count, socket_of
 from device.commands.screen import complain, say, say_json
 from device.errors import ExitCode, NotRunningError
 from device.instance_lock import InstanceLock
@@ -21,7 +21,9 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument("id", nargs="?", metavar="ID", help="of an event or a near miss")
     parser.add_argument("--near", action="store_true", help="list the latest near misses")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="of --near (default 20)")
+    parser.add_argument(
+        "--limit", type=positive_count, default=20, metavar="N", help="of --near (default 20)"
+    )
     add_socket(parser)
     add_json(parser)
     parser.set_defaults(run=run)

@@ -6,7 +6,7 @@ from queue import Empty, Queue
 from typing import Any
 
 from device.core.images import Image, Rectangle
-from device.errors import LookoutError, TransientError
+from device.errors import NotFoundError, TransientError
 from device.pipeline.decide import Answer, Loop, Request, RequestKind
 from device.pipeline.deliver import Delivery
 from device.pipeline.journal import Feed
@@ -104,7 +104,8 @@ class Desk:
         answer = self._ask("look")
         if answer.frame is None:
             raise TransientError(
-                "the camera has given no picture yet; `lookout status` says what it waits for"
+                "the camera gives no picture now; `lookout status` says why: it may be paused "
+                "(`lookout resume`), at the end of its clip, or not there"
             )
         is_drawn = arguments.get("regions") is True
         regions = captions(self._plans, answer.sights) if is_drawn else []
@@ -157,10 +158,6 @@ def captions(
         words = ", ".join(f"{each.label} {each.score:.2f}" for each in sight.labels)
         drawn.append((plan.name, plan.box, words or "nothing"))
     return drawn
-
-
-class NotFoundError(LookoutError):
-    """The caller asked for something that is not there."""
 
 
 def _limit(arguments: dict[str, Any]) -> int:

@@ -81,6 +81,18 @@ def test_for_people_the_demo_shows_sights_pins_and_events_and_ends_on_ctrl_c(
     rest, complaints = demo.communicate(timeout=30)
     assert demo.returncode == 0, complaints
     assert complaints == ""
-    assert "ended: the subscriber received" in rest
+    received = int(rest.split("ended: the subscriber received ")[1].split()[0])
+    assert received >= 2
     wait_until(lambda: list(tmp_path.iterdir()) == [], "it leaves nothing behind")
+    assert processes_of(tmp_path) == []
+
+
+def test_a_demo_that_is_told_to_end_leaves_nothing_behind_either(tmp_path: Path) -> None:
+    demo = start(tmp_path, "--json")
+    assert demo.stdout is not None
+    assert "lookout.run.started" in demo.stdout.readline()
+    demo.send_signal(signal.SIGTERM)
+    _, complaints = demo.communicate(timeout=30)
+    assert (demo.returncode, complaints) == (0, "")
+    assert list(tmp_path.iterdir()) == []
     assert processes_of(tmp_path) == []
