@@ -170,6 +170,8 @@ class DetectionConfig(Section):
     """After an end, nothing begins for so long."""
     near_miss_share: Annotated[float, Field(ge=0.1, le=1)] = 0.75
     """A score that came to this share of its threshold and never *began* is a near miss."""
+    near_miss_pause_s: SecondsOrZero = 60.0
+    """After a near miss, no other of the same label and region is kept for so long."""
     gate: bool = True
     """Look only at regions that changed."""
     gate_step: Annotated[int, Field(ge=1, le=255)] = 12
@@ -187,6 +189,7 @@ class DetectionConfig(Section):
             longest_ns=None if self.longest_s is None else _ns(self.longest_s),
             cooldown_ns=_ns(self.cooldown_s),
             near_miss_share=self.near_miss_share,
+            near_miss_pause_ns=_ns(self.near_miss_pause_s),
         )
 
     def gate_settings(self) -> GateSettings | None:

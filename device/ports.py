@@ -386,7 +386,8 @@ class Page:
 
 
 class Album(Protocol):
-    """Records and pictures on the box's own disk, bounded by bytes; the oldest go first.
+    """Records and pictures on the box's own disk, bounded by bytes; the oldest go first, near
+    misses before all else while they take more than a tenth of it.
 
     `keep` belongs to the album's own thread; the questions may come from any thread.
     """
@@ -395,10 +396,12 @@ class Album(Protocol):
         """Raises TransientError when the disk refused; the pages are lost, and counted."""
         ...
 
-    def find(self, record_id: str) -> Record | None: ...
+    def find(self, record_id: str) -> Record | None:
+        """Raises TransientError when the disk cannot be read."""
+        ...
 
     def recent(self, limit: int, kind: str | None = None) -> list[Record]:
-        """Newest first; of one kind or of all."""
+        """Newest first; of one kind or of all. Raises as `find`."""
         ...
 
     def close(self) -> None: ...

@@ -11,7 +11,8 @@ RETRY_NS = 10 * 1_000_000_000
 
 
 class LateAlbum:
-    """Matches `ports.Album`; until the real one opens it keeps nothing, and says why."""
+    """Matches `ports.Album`; until the real one opens it keeps nothing, knows nothing, and says
+    why."""
 
     def __init__(self, open_album: Callable[[], Album], clock: Clock) -> None:
         """open_album: raises OutputError while the folder cannot be written."""
@@ -23,25 +24,21 @@ class LateAlbum:
         self._retry_ns = 0
 
     def keep(self, pages: Sequence[Page]) -> None:
-        album = self._opened()
-        if album is None:
-            raise TransientError(self._problem)
-        album.keep(pages)
+        self._opened().keep(pages)
 
     def find(self, record_id: str) -> Record | None:
-        album = self._opened()
-        return None if album is None else album.find(record_id)
+        return self._opened().find(record_id)
 
     def recent(self, limit: int, kind: str | None = None) -> list[Record]:
-        album = self._opened()
-        return [] if album is None else album.recent(limit, kind)
+        return self._opened().recent(limit, kind)
 
     def close(self) -> None:
         with self._lock:
             if self._album is not None:
                 self._album.close()
 
-    def _opened(self) -> Album | None:
+    def _opened(self) -> Album:
+        """Raises TransientError while the disk refuses."""
         with self._lock:
             now_ns = self._clock.monotonic_ns()
             if self._album is None and now_ns >= self._retry_ns:
@@ -50,4 +47,6 @@ class LateAlbum:
                 except OutputError as exc:
                     self._problem = str(exc)
                     self._retry_ns = now_ns + RETRY_NS
+            if self._album is None:
+                raise TransientError(self._problem)
             return self._album

@@ -21,6 +21,7 @@ from device.errors import OutputError, TransientError
 from device.ports import Page
 from device.wire.control import Record
 from device.wire.events import time_text
+from device.wire.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ BLOCK_BYTES = 4096
 """Of a file system: a file takes whole ones."""
 LOG_BYTES = 64 * BLOCK_BYTES
 """What the write-ahead log is held to; counted whether it is there or not."""
+NEAR_MISSES = "near_miss"
+NEAR_MISS_SHARE = 10
+"""Near misses may take one part in so many of the album; beyond it they go first."""
 LONGEST_NAME = 200
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -74,8 +78,8 @@ class SqliteAlbum:
         self._lock = Lock()
         try:
             (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-            self._database, is_new = self._open_or_begin_anew()
-            self._pictures_bytes = self._clean(adopts=is_new)
+            self._database = self._open_or_begin_anew()
+            self._pictures_bytes = self._clean()
         except (OSError, sqlite3.Error) as exc:
             raise OutputError(
                 f"album {folder}: {exc}; want a folder with free space that this user may write: "
@@ -178,16 +182,23 @@ class SqliteAlbum:
         return size_bytes
 
     def _expel(self) -> None:
-        """Remove the oldest; a little more than needed, so that it is not done each time."""
+        """Remove the oldest, near misses beyond their share before all else; a little more than
+        needed, so that it is not done each time."""
         if self._size_bytes() <= self._max_bytes:
             return
         goal_bytes = self._max_bytes - self._max_bytes // 50
         while (excess_bytes := self._size_bytes() - goal_bytes) > 0:
-            oldest = self._oldest(excess_bytes)
+            spare_bytes = self._near_misses_bytes() - self._max_bytes // NEAR_MISS_SHARE
+            if spare_bytes > 0:
+                oldest = self._oldest(min(excess_bytes, spare_bytes), NEAR_MISSES)
+            else:
+                oldest = self._oldest(excess_bytes)
             if not oldest:
                 return
             with self._database:
-                self._database.execute("DELETE FROM records WHERE row <= ?", (oldest[-1][0],))
+                self._database.executemany(
+                    "DELETE FROM records WHERE row = ?", [(row,) for row, _, _ in oldest]
+                )
             for _, picture, size_bytes in oldest:
                 if picture is not None:
                     self._pictures_bytes -= _on_disk(size_bytes)
@@ -197,13 +208,24 @@ class SqliteAlbum:
                 "PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)"
             )
 
-    def _oldest(self, excess_bytes: int) -> list[tuple[int, str | None, int]]:
+    def _near_misses_bytes(self) -> int:
+        statement = (
+            "SELECT total((picture_bytes + ?1 - 1) / ?1 * ?1 + length(line)) FROM records "
+            "WHERE kind = ?2"
+        )
+        [(size_bytes,)] = self._database.execute(statement, (BLOCK_BYTES, NEAR_MISSES)).fetchall()
+        return int(size_bytes)
+
+    def _oldest(
+        self, excess_bytes: int, kind: str | None = None
+    ) -> list[tuple[int, str | None, int]]:
         """Row, picture and its size of the oldest that hold about `excess_bytes` together."""
         oldest: list[tuple[int, str | None, int]] = []
         statement = (
-            "SELECT row, picture, picture_bytes, length(line) FROM records ORDER BY row LIMIT 500"
+            "SELECT row, picture, picture_bytes, length(line) FROM records "
+            "WHERE ?1 IS NULL OR kind = ?1 ORDER BY row LIMIT 500"
         )
-        for row, picture, size_bytes, line_bytes in self._database.execute(statement):
+        for row, picture, size_bytes, line_bytes in self._database.execute(statement, (kind,)):
             oldest.append((row, picture, size_bytes))
             excess_bytes -= _on_disk(size_bytes) + line_bytes
             if excess_bytes <= 0:
@@ -215,11 +237,11 @@ class SqliteAlbum:
         with suppress(OSError):  # other pictures of that day
             path.parent.rmdir()
 
-    def _open_or_begin_anew(self) -> tuple[sqlite3.Connection, bool]:
-        """The database, and whether it took a damaged one's place."""
+    def _open_or_begin_anew(self) -> sqlite3.Connection:
+        """The database, or one that takes a damaged one's place."""
         path = self._folder / DATABASE
         try:
-            return _open(path), False
+            return _open(path)
         except sqlite3.DatabaseError as exc:
             if not _is_damage(exc):
                 raise
@@ -231,7 +253,7 @@ class SqliteAlbum:
             aside.unlink()  # it would leave the new one no room
         for suffix in ("-wal", "-shm"):
             (self._folder / f"{DATABASE}{suffix}").unlink(missing_ok=True)
-        return _open(path), True
+        return _open(path)
 
     def _mend(self, exc: Exception) -> None:
         """After an error that says that the database is damaged: begin a new one."""
@@ -239,20 +261,22 @@ class SqliteAlbum:
             return
         with self._lock, suppress(OSError, sqlite3.Error):  # next time again
             self._database.close()
-            self._database, is_new = self._open_or_begin_anew()
-            self._pictures_bytes = self._clean(adopts=is_new)
+            self._database = self._open_or_begin_anew()
+            self._pictures_bytes = self._clean()
 
-    def _clean(self, adopts: bool) -> int:
+    def _clean(self) -> int:
         """Make pictures and records agree; how many bytes the pictures take.
 
-        adopts: the records are lost, so each picture gets a poor one; otherwise a picture without
-        a record is what a crash left, and goes.
+        Where there is no record at all they are lost, so each picture gets a poor one: all in one
+        transaction, so that a power cut in the midst of it leaves no record again. Otherwise a
+        picture without a record is what a crash left, and goes.
         """
         folder = self._folder / PICTURES
+        adopts = self._database.execute("SELECT 1 FROM records LIMIT 1").fetchone() is None
         there = {
             str(path.relative_to(folder)): path.stat()
             for path in folder.rglob("*")
-            if path.is_file()
+            if path.is_file() and path.suffix == ".jpg" and _is_text(path.name)
         }
         statement = "SELECT row, picture, picture_bytes FROM records WHERE picture IS NOT NULL"
         total_bytes = 0
@@ -279,6 +303,11 @@ class SqliteAlbum:
             for name, _ in orphans:
                 self._unlink(folder / name)
         return total_bytes
+
+
+def _is_text(name: str) -> bool:
+    """Else it is none of ours, and no record can name it."""
+    return name == printable(name)
 
 
 def picture_name(record: Record) -> str:

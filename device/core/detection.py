@@ -38,6 +38,7 @@ class Patience:
     longest_ns: a presence ends after so long, and may begin again only once the label was gone.
     cooldown_ns: after an end, no new beginning for so long.
     near_miss_share: a peak from this share of `high` up, that never began, is a near miss.
+    near_miss_pause_ns: after a near miss, no other of this label for so long.
     """
 
     smoothing_ns: int = 0
@@ -46,6 +47,7 @@ class Patience:
     longest_ns: int | None = None
     cooldown_ns: int = 0
     near_miss_share: float = 0.75
+    near_miss_pause_ns: int = 0
 
 
 class Phase(StrEnum):
@@ -79,6 +81,8 @@ class TargetState:
     began_ns: int = 0
     """When the present presence began, or the last one did."""
     ended_ns: int | None = None
+    missed_ns: int | None = None
+    """When a near miss was last told."""
     smoothed: float = 0.0
     last_ns: int | None = None
     peak: float = 0.0
@@ -206,8 +210,11 @@ def _while_absent(
         reason = "cooldown" if is_cooling else "time"
     else:
         reason = "score"
+    away = replace(state, phase=Phase.ABSENT, since_ns=now_ns, peak=0.0)
+    if state.missed_ns is not None and now_ns - state.missed_ns < patience.near_miss_pause_ns:
+        return away, None  # what flickers all day would drive everything else out of the album
     missed = _transition(state, Change.NEAR_MISS, reason, now_ns)
-    return replace(state, phase=Phase.ABSENT, since_ns=now_ns, peak=0.0), missed
+    return replace(away, missed_ns=now_ns), missed
 
 
 def _end(
@@ -231,11 +238,11 @@ def _transition(state: TargetState, change: Change, reason: str, now_ns: int) ->
 
 def go_blind(state: TargetState, now_ns: int) -> tuple[TargetState, Transition | None]:
     """The camera went silent: what was present has ended, for want of anything to see."""
-    fresh = TargetState(ended_ns=state.ended_ns)
+    fresh = TargetState(ended_ns=state.ended_ns, missed_ns=state.missed_ns)
     if not state.is_present:
         return fresh, None
     ended, transition = _end(state, Phase.ABSENT, "blind", now_ns)
-    return TargetState(ended_ns=ended.ended_ns), transition
+    return replace(fresh, ended_ns=ended.ended_ns), transition
 
 
 def present_of(states: Mapping[str, TargetState]) -> tuple[str, ...]:

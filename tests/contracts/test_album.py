@@ -133,3 +133,15 @@ def test_nothing_is_kept_after_close_which_may_come_twice(album: Album) -> None:
     album.close()
     with pytest.raises(TransientError, match="not kept"):
         album.keep([Page(record(1))])
+
+
+def test_near_misses_make_room_before_what_happened(album: Album) -> None:
+    events = [record(number, "detection", 2000) for number in range(80)]
+    album.keep([Page(each) for each in events])
+    for start in range(1000, 3000, 50):
+        near = [record(number, "near_miss", 2000) for number in range(start, start + 50)]
+        album.keep([Page(each) for each in near])
+    assert all(album.find(each.id) is not None for each in events)
+    kept = album.recent(5000, "near_miss")
+    assert 10 < len(kept) < 600
+    assert kept[0].id == record(2999, "near_miss").id

@@ -30,9 +30,15 @@ def test_a_refusing_disk_costs_records_and_says_why() -> None:
     album = LateAlbum(Disk().open, HandClock())
     with pytest.raises(TransientError, match="no space"):
         album.keep([PAGE])
-    assert album.recent(10) == []
-    assert album.find("near-1") is None
     album.close()
+
+
+def test_a_question_while_the_disk_refuses_hears_of_the_disk() -> None:
+    album = LateAlbum(Disk().open, HandClock())
+    with pytest.raises(TransientError, match="no space"):
+        album.find("near-1")
+    with pytest.raises(TransientError, match="no space"):
+        album.recent(10)
 
 
 def test_the_album_opens_when_the_disk_lets_it_and_not_with_every_page() -> None:

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -322,3 +323,30 @@ def test_ids_that_differ_have_names_that_differ() -> None:
 def test_a_time_that_is_none_makes_no_strange_folder() -> None:
     strange = record(1).model_copy(update={"time": "../../x"})
     assert picture_name(strange).startswith("undated/")
+
+
+def test_pictures_outlive_a_power_cut_while_a_new_album_begins(
+    folder: Path, open_album: Open
+) -> None:
+    first = open_album()
+    first.keep([page(1), page(2)])
+    first.close()
+    (folder / "album.db").write_bytes(b"garbage" * 1000)
+    second = open_album()
+    second.close()
+    # The cut: the new database is there, and nothing of its first transaction is.
+    with closing(sqlite3.connect(folder / "album.db")) as database, database:
+        database.execute("DELETE FROM records")
+    third = open_album()
+    assert len(pictures(folder)) == len(third.recent(10)) == 2
+
+
+def test_a_file_that_no_record_can_name_is_left_alone(folder: Path, open_album: Open) -> None:
+    odd = folder / "pictures" / os.fsdecode(b"caf\xe9.jpg")
+    odd.parent.mkdir(parents=True)
+    odd.write_bytes(b"somebody's")
+    album = open_album()
+    album.keep([page(1)])
+    album.close()
+    open_album()
+    assert odd.exists()

@@ -240,3 +240,33 @@ def test_a_near_miss_never_comes_from_a_presence_and_was_near(
             assert each.reason in ("score", "time", "cooldown")
             if each.reason == "score":
                 assert each.peak < limits.high
+
+
+def near_misses(patience: Patience, seconds: int) -> list[int]:
+    """When each was told, in seconds; the score comes near every other second."""
+    state = TargetState()
+    seconds_told = []
+    for second in range(seconds):
+        score = 0.45 if second % 2 else 0.1
+        state, change = advance(state, score, second * 1000 * MS, LIMITS, patience)
+        if change is not None and change.change is Change.NEAR_MISS:
+            seconds_told.append(second)
+    return seconds_told
+
+
+def test_near_misses_of_one_label_keep_a_pause() -> None:
+    assert len(near_misses(Patience(), 120)) == 59
+    assert near_misses(Patience(near_miss_pause_ns=60_000 * MS), 120) == [2, 62]
+
+
+def test_blindness_does_not_shorten_the_pause_between_near_misses() -> None:
+    patience = Patience(near_miss_pause_ns=60_000 * MS)
+    state, count = TargetState(), 0
+    for second in range(30):
+        if second % 4 == 3:
+            state, _ = go_blind(state, second * 1000 * MS)
+            continue
+        score = 0.45 if second % 4 == 1 else 0.1
+        state, change = advance(state, score, second * 1000 * MS, LIMITS, patience)
+        count += change is not None
+    assert count == 1
