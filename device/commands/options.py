@@ -9,7 +9,7 @@ from pathlib import Path
 from device import assembly
 from device.config import Config
 from device.core.toml_keys import KeyLines
-from device.errors import ConfigError, ModelError
+from device.errors import ConfigError
 from device.pipeline.planning import plan_regions
 from device.settings_file import Mistake, SettingsError, read_config, settings_text
 
@@ -65,10 +65,7 @@ def _unknown_names(refused: SettingsError) -> list[Mistake]:
     if refused.rest is None:
         return []
     store = assembly.open_bundles(refused.rest.device.state_dir)
-    try:
-        _, found = plan_regions(refused.rest, store.find, KeyLines(refused.text))
-    except ModelError:
-        return []  # told once the file itself is mended
+    _, found = plan_regions(refused.rest, store.find, KeyLines(refused.text))
     places = ("regions", "inference")
     if any(each.key.startswith(places) for each in refused.mistakes):
         # What a region watches for may be among what was left out, so rules cannot be judged.

@@ -95,7 +95,7 @@ class Journal:
             self._album.keep(pages)
         except TransientError as exc:
             self.dropped += len(pages)
-            if str(exc) != self.problem:
+            if self.problem is None:  # once a change of state, not once a page
                 log.warning("album does not keep: %s", exc)
             self.problem = str(exc)
         except Exception:

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from device.config import Config, RegionConfig
 from device.core.bundle import Bundle
 from device.core.toml_keys import KeyLines
+from device.errors import ModelError
 from device.pipeline.look import RegionPlan
 from device.settings_file import Mistake
 
@@ -13,14 +14,24 @@ from device.settings_file import Mistake
 def plan_regions(
     config: Config, bundle_of: Callable[[str], Bundle], lines: KeyLines
 ) -> tuple[list[tuple[RegionPlan, Bundle]], list[Mistake]]:
-    """The plan and the bundle of each region, and every name that a bundle does not know.
+    """The plan and the bundle of each region, and what is wrong: bundles that are not there or not
+    whole, and every name that a bundle does not know.
 
-    bundle_of: raises ModelError for a bundle that is not there.
+    bundle_of: raises ModelError.
     """
     plans = []
     mistakes: list[Mistake] = []
+    refused: set[tuple[str, ...]] = set()
     for name, region in config.all_regions.items():
-        bundle = bundle_of(region.bundle or config.inference.bundle)
+        wanted = region.bundle or config.inference.bundle
+        try:
+            bundle = bundle_of(wanted)
+        except ModelError as exc:
+            where = ("regions", name, "bundle") if region.bundle else ("inference", "bundle")
+            if where not in refused:
+                refused.add(where)
+                mistakes.append(Mistake(lines.line(where), ".".join(where), str(exc)))
+            continue
         place = ("regions", name)
         watch = tuple(region.watch) if region.watch is not None else tuple(bundle.groups)
         for target in (*watch, *region.thresholds):
@@ -34,7 +45,8 @@ def plan_regions(
                     )
                 )
         plans.append((_plan(name, region, bundle, watch, config), bundle))
-    mistakes += _check_rules(config, plans, lines)
+    if not refused:  # else nobody knows what the regions left out watch for
+        mistakes += _check_rules(config, plans, lines)
     return plans, mistakes
 
 

@@ -129,6 +129,7 @@ class Reporting:
             "camera": self._capture.problem,
             "disk": delivery.disk_problem,
             "album": self._journal.problem,
+            "broker": None if delivery.is_connected else delivery.problem,
             **self._loop.snapshot.problems,
             **self._problems(),
         }

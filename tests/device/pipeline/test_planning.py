@@ -2,6 +2,7 @@
 
 from device.core.bundle import Bundle
 from device.core.toml_keys import KeyLines
+from device.errors import ModelError
 from device.pipeline.look import RegionPlan
 from device.pipeline.planning import plan_regions
 from device.settings_file import Mistake, parse_config
@@ -52,3 +53,21 @@ def test_a_rule_about_what_nobody_watches_for_is_heard() -> None:
 def test_a_regions_own_detection_settings_win() -> None:
     [(only, _)], _ = plan("[detection]\nshortest_s = 9\n[regions.y.detection]\nshortest_s = 1")
     assert only.patience.shortest_ns == 1_000_000_000
+
+
+def test_a_bundle_that_is_not_there_is_told_with_its_line_beside_other_mistakes() -> None:
+    text = (
+        "[inference]\nbundle = 'nowhere'\n"
+        "[regions.a]\n[regions.b]\n[regions.c]\nbundle = 'scene'\nwatch = ['cta']"
+    )
+
+    def bundle_of(name: str) -> Bundle:
+        if name != "scene":
+            raise ModelError(f"no bundle {name}")
+        return BUNDLE
+
+    _, mistakes = plan_regions(parse_config(text, "x.toml"), bundle_of, KeyLines(text))
+    assert [(each.line, each.key) for each in mistakes] == [
+        (2, "inference.bundle"),
+        (7, "regions.c.watch"),
+    ]
