@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DISTRIBUTION = "lookout-appliance"
+ALBUM_RESERVE_BYTES = 16_000_000
+"""Of the disk, that pictures leave to events."""
 SPARE_BYTES = 20_000_000
 """Of events in memory while the disk fails: the box must not die of what it cannot write."""
 
@@ -245,6 +247,7 @@ def open_album(config: Config, clock: Clock) -> Album:
             config.album.max_bytes,
             config.album.long_side_px,
             config.album.pictures,
+            ALBUM_RESERVE_BYTES,
         )
 
     return LateAlbum(open_now, clock)

@@ -7,9 +7,11 @@ so what a crash leaves over is a file without a record: it goes at the next star
 
 import logging
 import re
+import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from errno import ENOSPC
 from hashlib import sha256
 from os import stat_result
 from pathlib import Path
@@ -68,9 +70,23 @@ class SqliteAlbum:
     """One connection behind a lock: questions are rare and short."""
 
     def __init__(
-        self, folder: Path, max_bytes: int, long_side_px: int, keeps_pictures: bool
+        self,
+        folder: Path,
+        max_bytes: int,
+        long_side_px: int,
+        keeps_pictures: bool,
+        reserve_bytes: int = 0,
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
-        """Raises OutputError when the folder cannot be written."""
+        """reserve_bytes: so much of the disk is left free for what matters more: events. Less is
+        free: no new pictures, and old ones go; less than a quarter of it: no new records either.
+        free_bytes: of the disk that holds a folder.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        self._reserve_bytes = reserve_bytes
+        self._free_of = free_bytes
         self._folder = folder
         self._max_bytes = max_bytes
         self._long_side_px = long_side_px
@@ -98,6 +114,10 @@ class SqliteAlbum:
         written: list[Path] = []
         try:
             with self._lock:
+                if self._free_bytes() < self._reserve_bytes:
+                    self._expel()
+                if self._free_bytes() < self._reserve_bytes // 4:
+                    raise OSError(ENOSPC, "what is still free is kept for events")
                 new = [page for page in pages if not self._knows(page.record.id)]
             rows = [self._row(page, written) for page in new]
             with self._lock:
@@ -157,7 +177,8 @@ class SqliteAlbum:
         """The record's row, its picture written and noted in `written`."""
         record = page.record
         picture, size_bytes = None, 0
-        if page.keepsake is not None and self._keeps_pictures:
+        has_room = self._free_bytes() >= self._reserve_bytes
+        if page.keepsake is not None and self._keeps_pictures and has_room:
             picture = picture_name(record)
             path = self._folder / PICTURES / picture
             path.parent.mkdir(exist_ok=True)
@@ -184,9 +205,10 @@ class SqliteAlbum:
     def _expel(self) -> None:
         """Remove the oldest, near misses beyond their share before all else; a little more than
         needed, so that it is not done each time."""
-        if self._size_bytes() <= self._max_bytes:
+        bound_bytes = self._bound_bytes()
+        if self._size_bytes() <= bound_bytes:
             return
-        goal_bytes = self._max_bytes - self._max_bytes // 50
+        goal_bytes = bound_bytes - bound_bytes // 50
         while (excess_bytes := self._size_bytes() - goal_bytes) > 0:
             spare_bytes = self._near_misses_bytes() - self._max_bytes // NEAR_MISS_SHARE
             if spare_bytes > 0:
@@ -207,6 +229,14 @@ class SqliteAlbum:
             self._database.executescript(
                 "PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)"
             )
+
+    def _bound_bytes(self) -> int:
+        """The settings' bound, or less where the disk is so full that events may want the room."""
+        short_bytes = max(self._reserve_bytes - self._free_bytes(), 0)
+        return max(min(self._max_bytes, self._size_bytes() - short_bytes), 0)
+
+    def _free_bytes(self) -> int:
+        return self._free_of(self._folder)
 
     def _near_misses_bytes(self) -> int:
         statement = (

@@ -350,3 +350,26 @@ def test_a_file_that_no_record_can_name_is_left_alone(folder: Path, open_album: 
     album.close()
     open_album()
     assert odd.exists()
+
+
+def test_on_a_disk_that_fills_up_pictures_stop_first_and_old_ones_make_room(folder: Path) -> None:
+    free_bytes = 10_000_000
+    album = SqliteAlbum(
+        folder, 50_000_000, 1000, True, reserve_bytes=8_000_000, free_bytes=lambda _: free_bytes
+    )
+    for number in range(1, 4):
+        album.keep([page(number)])
+    assert len(pictures(folder)) == 3
+    free_bytes = 8_000_000 - 1
+    album.keep([page(4)])
+    assert len(pictures(folder)) < 3, "an old picture made room"
+    found = album.find(record(4).id)
+    assert found is not None
+    assert found.picture is None, "what is told is kept, its picture is not"
+    free_bytes = 1_000_000
+    with pytest.raises(TransientError, match="kept for events"):
+        album.keep([page(5)])
+    free_bytes = 10_000_000
+    album.keep([page(6)])
+    assert album.picture_path(record(6).id) is not None
+    album.close()
