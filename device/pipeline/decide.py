@@ -159,22 +159,22 @@ class Loop:
         frame: Frame | None,
     ) -> None:
         bundle = region.classifier.bundle
-        keepsake = (
-            None if frame is None else Keepsake(frame.main, region.plan.name, region.plan.box)
-        )
         if transition.change is Change.NEAR_MISS:
             if sight is not None:
+                nearest = sight.nearest[name]
                 record = near_miss(
                     region.plan,
                     name,
                     transition,
                     sight,
+                    nearest,
                     bundle,
                     self._clock.wall_ns(),
                     self._record_id("near"),
                 )
-                self._keep(Page(record, keepsake))
+                self._keep(Page(record, _keepsake(nearest.frame, region)))
             return
+        keepsake = None if frame is None else _keepsake(frame, region)
         body = detection(region.plan, name, transition, sight, self._rules, bundle)
         self._report(self._draft(body), keepsake)
 
@@ -339,3 +339,7 @@ class Loop:
         if self._pin_problems:
             found["pins"] = "; ".join(self._pin_problems.values())
         return found
+
+
+def _keepsake(frame: Frame, region: Region) -> Keepsake:
+    return Keepsake(frame.main, region.plan.name, region.plan.box)

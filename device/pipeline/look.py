@@ -14,6 +14,7 @@ from device.core.change import (
     luma_of,
 )
 from device.core.detection import (
+    Change,
     Patience,
     Phase,
     TargetState,
@@ -59,6 +60,17 @@ class Sight:
     verdict: GateVerdict | None
     inference_ns: int
     transitions: Mapping[str, Transition] = field(default_factory=dict)
+    nearest: Mapping[str, "Nearest"] = field(default_factory=dict)
+    """Of each near miss among the transitions: told when it is over, seen before."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nearest:
+    """The look that came nearest to a beginning that never came."""
+
+    score: float
+    frame: Frame
+    labels: Sequence[Ranked]
 
 
 class Region:
@@ -73,6 +85,7 @@ class Region:
         self._seeing_since_ns: int | None = None
         self._gate_mask: NDArray[np.bool_] | None = None
         self.states: dict[str, TargetState] = {name: TargetState() for name in plan.watch}
+        self._nearest: dict[str, Nearest] = {}
         self.last: Sight | None = None
 
     def judge(self, frame: Frame, now_ns: int) -> GateVerdict | None:
@@ -101,22 +114,34 @@ class Region:
         self._gate = self._judged
         if self._seeing_since_ns is None:
             self._seeing_since_ns = now_ns
-        transitions = {}
+        labels = best_labels(self.classifier.bundle, scores, LABELS_TOLD)
+        transitions, nearest = {}, {}
         for name, score in by_target.items():
+            self._come_near(name, Nearest(score, frame, labels))
             self.states[name], transition = advance(
                 self.states[name], score, now_ns, self.plan.thresholds[name], self.plan.patience
             )
             if transition is not None:
                 transitions[name] = transition
+                if transition.change is Change.NEAR_MISS:
+                    nearest[name] = self._nearest[name]
+            if self.states[name].is_present or self.states[name].peak == 0.0:
+                self._nearest.pop(name, None)
         self.last = Sight(
             at_ns=now_ns,
             scores=by_target,
-            labels=best_labels(self.classifier.bundle, scores, LABELS_TOLD),
+            labels=labels,
             verdict=verdict,
             inference_ns=scores.inference_ns,
             transitions=transitions,
+            nearest=nearest,
         )
         return self.last
+
+    def _come_near(self, name: str, look: Nearest) -> None:
+        before = self._nearest.get(name)
+        if before is None or look.score > before.score:
+            self._nearest[name] = look
 
     def peek(self, frame: Frame) -> tuple[Scores, Mapping[str, float]]:
         """Classify without changing what is remembered; raises as `look`."""
@@ -137,6 +162,7 @@ class Region:
                 transitions[name] = transition
         self._gate = self._judged = GateState()
         self._seeing_since_ns = None
+        self._nearest.clear()
         self.last = None
         return transitions
 

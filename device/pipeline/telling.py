@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from device.core.bundle import Bundle
 from device.core.detection import Change, Thresholds, Transition
 from device.core.rules import Rule
-from device.pipeline.look import LABELS_TOLD, RegionPlan, Sight
+from device.core.scores import Ranked
+from device.pipeline.look import LABELS_TOLD, Nearest, RegionPlan, Sight
 from device.wire.bodies import (
     Detection,
     GateWhy,
@@ -64,7 +65,7 @@ def detection(
         score=_score(transition.score),
         peak=_score(transition.peak),
         duration_s=(transition.at_ns - transition.began_ns) / 1e9 if is_end else None,
-        labels=[] if sight is None else label_scores(sight),
+        labels=[] if sight is None else label_scores(sight.labels),
         why=why(
             transition,
             plan.thresholds[name],
@@ -80,11 +81,13 @@ def near_miss(
     name: str,
     transition: Transition,
     sight: Sight,
+    nearest: Nearest,
     bundle: Bundle,
     wall_ns: int,
     record_id: str,
 ) -> Record:
-    """For the box's own record: it leaves the box in no event."""
+    """For the box's own record: it leaves the box in no event. sight: the look that settled it;
+    nearest: the one that came nearest."""
     high = plan.thresholds[name].high
     told = why(transition, plan.thresholds[name], sight, [], bundle)
     missing = {
@@ -103,7 +106,7 @@ def near_miss(
             "region": plan.name,
             "label": name,
             "peak": round(transition.peak, 3),
-            "labels": [each.model_dump(mode="json") for each in label_scores(sight)],
+            "labels": [each.model_dump(mode="json") for each in label_scores(nearest.labels)],
             "why": told.model_dump(mode="json", exclude_none=True),
         },
     )
@@ -122,8 +125,8 @@ def output_record(output: str, level: bool, reason: str, wall_ns: int, record_id
     )
 
 
-def label_scores(sight: Sight) -> list[LabelScore]:
-    return [LabelScore(label=each.name, score=_score(each.score)) for each in sight.labels]
+def label_scores(labels: Sequence[Ranked]) -> list[LabelScore]:
+    return [LabelScore(label=each.name, score=_score(each.score)) for each in labels]
 
 
 def region_sight(name: str, scores: Mapping[str, float], present: Sequence[str]) -> RegionSight:

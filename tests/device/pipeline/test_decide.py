@@ -5,7 +5,7 @@ import pytest
 from device.config import OutputConfig
 from device.core.change import GateSettings
 from device.core.detection import Patience
-from device.core.images import Rectangle
+from device.core.images import Rectangle, Rgb
 from device.core.rules import Action, Rule
 from device.errors import ModelError, SourceEndedError, TransientError
 from device.pipeline.decide import REQUESTS_AT_MOST, Answer, Request
@@ -135,6 +135,16 @@ def test_a_near_miss_is_kept_and_not_sent() -> None:
     assert page.record.label == "cat"
     assert page.keepsake is not None
     assert page.record.detail["why"]["reason"] == "time"
+
+
+def test_a_near_miss_shows_what_was_missed_and_not_what_came_after() -> None:
+    scene = Scene(patience=Patience(shortest_ns=S))
+    scene.show(EMPTY, CAT, EMPTY)
+    [page] = scene.pages
+    assert page.keepsake is not None
+    assert isinstance(page.keepsake.picture, Rgb)
+    assert int(page.keepsake.picture.pixels.mean()) == CAT
+    assert page.record.detail["labels"][0]["label"] == "tabby"
 
 
 def test_a_still_scene_costs_no_inference_and_loses_no_event() -> None:
