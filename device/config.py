@@ -41,6 +41,8 @@ HoursText = Annotated[str, Field(pattern=HOURS_PATTERN)]
 def _can_be_a_path(value: object) -> object:
     if value == "" or (isinstance(value, str) and "\0" in value):
         raise ValueError("want a path, and this is none")
+    if isinstance(value, str) and value.startswith("~"):
+        raise ValueError(f"{value.split('/')[0]} is nobody here; want a path without ~")
     return value
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from device.config import HOURS_PATTERN, SECTION_NAME_PATTERN, Config, schema
-from device.core.toml_keys import KeyLines, Location
+from device.core.toml_keys import KeyLines, Location, TomlError, read_toml
 from device.errors import ConfigError
 from device.wire.names import NAME_PATTERN
 
@@ -83,8 +82,8 @@ def parse_config(text: str, name: str, folder: Path | None = None) -> Config:
         ConfigError: not TOML; SettingsError: with mistakes, all of them, one a line.
     """
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+        raw = read_toml(text)
+    except TomlError as exc:
         place = _TOML_PLACE.search(str(exc))
         line = f":{place[1] or len(text.splitlines())}" if place else ""
         message = _TOML_PLACE.sub("", str(exc))
@@ -93,7 +92,7 @@ def parse_config(text: str, name: str, folder: Path | None = None) -> Config:
         ) from exc
     lines = KeyLines(text)
     found = cross_check(raw, lines)
-    raw = _with_paths_from(raw, folder) if folder else raw
+    raw = _with_paths_from(raw, folder or Path())
     try:
         config = Config.model_validate(raw)
     except ValidationError as exc:
@@ -214,12 +213,19 @@ def _resolve(model: Any, value: Any, folder: Path) -> Any:  # noqa: ANN401 - raw
     for key, inner in value.items():
         field = section.model_fields.get(key)
         if isinstance(inner, str) and inner and field and _is_path(field.annotation):
-            resolved[key] = str(folder / Path(inner).expanduser())
+            resolved[key] = _from_folder(inner, folder)
         elif field is not None:
             resolved[key] = _resolve(field.annotation, inner, folder)
         else:
             resolved[key] = inner
     return resolved
+
+
+def _from_folder(path: str, folder: Path) -> str:
+    try:
+        return str(folder / Path(path).expanduser())
+    except RuntimeError:  # ~ of somebody who is nobody here: `device.config` refuses it
+        return path
 
 
 def _is_path(annotation: Any) -> bool:  # noqa: ANN401 - an annotation of any shape

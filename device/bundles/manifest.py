@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -23,6 +22,7 @@ from device.core.bundle import (
     Variant,
 )
 from device.core.detection import Thresholds
+from device.core.toml_keys import TomlError, read_toml
 from device.errors import ModelError
 
 MANIFEST = "model.toml"
@@ -166,6 +166,8 @@ def read_manifest_bytes(folder: Path) -> bytes:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder; want a bundle: a folder with {MANIFEST}")
+    if path.exists() and not path.is_file():  # a named pipe would be waited for, for ever
+        raise ModelError(f"{path}: no plain file; want a plain {MANIFEST}")
     try:
         with path.open("rb") as file:
             content = file.read(MANIFEST_MAX_BYTES + 1)
@@ -188,8 +190,8 @@ def parse_manifest(content: bytes, name: str) -> Manifest:
     except UnicodeDecodeError as exc:
         raise ModelError(f"{name}: not UTF-8 at byte {exc.start}; want a TOML file") from exc
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+        raw = read_toml(text)
+    except TomlError as exc:
         raise ModelError(f"{name}: not TOML: {exc}") from exc
     try:
         return Manifest.model_validate(raw)

@@ -7,10 +7,12 @@ is the child, and the parent says so. Request and report are lines of JSON.
 import json
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from os import SEEK_END
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,12 @@ TIMEOUT_S = 120.0
 MEMORY_MAX_BYTES = 3 << 30
 """Address space of the child; an ordinary classifier takes 0.2 GB of it."""
 CPU_MAX_S = 300
+OUTPUT_MAX_BYTES = 128 << 20
+"""Of any file that the child writes, its report among them: six pictures' scores of a million
+labels fit."""
+LINE_MAX_BYTES = 32 << 20
+WORDS_MAX_BYTES = 64 << 10
+LONGEST_WORDS = 300
 START_BYTES = 512
 
 STAGES = {
@@ -138,6 +146,8 @@ def check_start(path: Path) -> None:
     try:
         if path.is_dir():
             raise ModelError(f"{path}: a folder; want a .tflite file")
+        if path.exists() and not path.is_file():  # a named pipe would be waited for, for ever
+            raise ModelError(f"{path}: no plain file; want a .tflite file")
         with path.open("rb") as file:
             start = file.read(START_BYTES)
         problem = problem_of_start(start, path.stat().st_size)
@@ -157,35 +167,56 @@ def run_trial(
     Raises nothing for a bad model: the result says what happened.
     """
     name = Path(request.model).name
-    try:
-        ended = subprocess.run(
-            command,
-            input=REQUEST.dump_json(request),
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        output, code = ended.stdout, ended.returncode
-        last_words = ended.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-    except subprocess.TimeoutExpired as exc:
-        output, code, last_words = exc.stdout or b"", None, []
-    except OSError as exc:
-        error = ModelError(f"the trial of {name} cannot be started: {exc.strerror}")
-        return TrialResult(error=error)
-    result = TrialResult()
-    stage, is_ended = "start", False
-    for text in output.splitlines():
+    # Files, not pipes: the child bounds what it writes (`OUTPUT_MAX_BYTES`), and nothing that it
+    # says is held in this process but what is read here.
+    with TemporaryFile() as output, TemporaryFile() as words:
+        code: int | None = None
         try:
-            line = LINE.validate_json(text)
-        except ValidationError:
-            continue
-        stage = line.stage or stage
-        is_ended = is_ended or line.is_end
-        result.take(line)
-    if result.error is None and not is_ended:
-        where = STAGES.get(stage, stage)
-        result.error = ModelError(_how_it_ended(name, code, where, timeout_s, last_words))
-    return result
+            code = subprocess.run(
+                command,
+                input=REQUEST.dump_json(request),
+                stdout=output,
+                stderr=words,
+                timeout=timeout_s,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            pass
+        except OSError as exc:
+            error = ModelError(f"the trial of {name} cannot be started: {exc.strerror}")
+            return TrialResult(error=error)
+        result = TrialResult()
+        stage, is_ended = "start", False
+        for text in _lines_of(output):
+            try:
+                line = LINE.validate_json(text)
+            except ValidationError:
+                continue
+            stage = line.stage or stage
+            is_ended = is_ended or line.is_end
+            result.take(line)
+        if result.error is None and not is_ended:
+            where = STAGES.get(stage, stage)
+            said = _last_words(words)
+            result.error = ModelError(_how_it_ended(name, code, where, timeout_s, said))
+        return result
+
+
+def _lines_of(report: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, as far as they are no longer than any of ours."""
+    report.seek(0)
+    left = OUTPUT_MAX_BYTES
+    while left > 0 and (line := report.readline(min(left, LINE_MAX_BYTES))):
+        left -= len(line)
+        yield line
+
+
+def _last_words(words: BinaryIO) -> list[str]:
+    """The last line of what it said in its need."""
+    size_bytes = words.seek(0, SEEK_END)
+    words.seek(max(size_bytes - WORDS_MAX_BYTES, 0))
+    text = words.read(WORDS_MAX_BYTES).decode("utf-8", "replace")
+    return [line[-LONGEST_WORDS:] for line in text.strip().splitlines()[-1:]]
 
 
 def _how_it_ended(

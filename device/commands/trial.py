@@ -19,6 +19,7 @@ from device.bundles.tflite_file import FileFacts, FlatbufferError, read_facts
 from device.bundles.trial import (
     CPU_MAX_S,
     MEMORY_MAX_BYTES,
+    OUTPUT_MAX_BYTES,
     REQUEST,
     Answer,
     Line,
@@ -201,9 +202,10 @@ def _own_report() -> Report:
 
 
 def _limit_self() -> None:
-    """Bound memory and time, leave no core file, and hear the stop signals that a parent with
-    threads may have blocked."""
+    """Bound memory, time and what is written, leave no core file, and hear the stop signals that
+    a parent with threads may have blocked."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX_BYTES, MEMORY_MAX_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT_MAX_BYTES, OUTPUT_MAX_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_MAX_S, CPU_MAX_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})

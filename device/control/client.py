@@ -5,6 +5,7 @@ import socket
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -13,6 +14,8 @@ from device.errors import ExitCode, LookoutError, NotRunningError, TransientErro
 from device.wire.control import ControlEnd, ControlItem
 
 CONNECT_WITHIN_S = 5.0
+RETRY_S = 0.02
+"""Between two tries to get into a queue that is full."""
 
 
 class RefusedError(LookoutError):
@@ -33,7 +36,7 @@ def ask(path: Path, command: str, arguments: Mapping[str, Any], timeout_s: float
         TransientError: no answer within `timeout_s`.
     """
     until_s = monotonic() + timeout_s
-    with _connect(path) as connection:
+    with _connect(path, timeout_s) as connection:
         lines = _Lines(connection, path)
         _send(connection, path, command, arguments)
         while True:
@@ -103,12 +106,21 @@ class _Lines:
         return part
 
 
-def _connect(path: Path) -> socket.socket:
+def _connect(path: Path, timeout_s: float = CONNECT_WITHIN_S) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(CONNECT_WITHIN_S)
+    until_s = monotonic() + min(timeout_s, CONNECT_WITHIN_S)
+    connection.settimeout(max(until_s - monotonic(), 0.001))
     try:
         with address_of(path) as address:
-            connection.connect(address)
+            while not _is_let_in(connection, address):
+                if monotonic() >= until_s:
+                    raise TransientError(
+                        f"the box at {path} has too many waiting before it; try again in a moment"
+                    )
+                Event().wait(RETRY_S)
+    except TransientError:
+        connection.close()
+        raise
     except PermissionError as exc:
         connection.close()
         raise NotRunningError(
@@ -122,6 +134,15 @@ def _connect(path: Path) -> socket.socket:
             "start lookout`; if it runs with another settings file, name that with --config"
         ) from exc
     return connection
+
+
+def _is_let_in(connection: socket.socket, address: str) -> bool:
+    """False: its queue is full. A Unix socket does not wait then, whatever its timeout."""
+    try:
+        connection.connect(address)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _send(

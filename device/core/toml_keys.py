@@ -1,9 +1,10 @@
-"""On which line a TOML text has a key: tomllib does not tell."""
+"""TOML texts, which somebody may have written to do harm; and on which line a key stands, which
+tomllib does not tell."""
 
 import re
 import tomllib
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Location: TypeAlias = tuple[str | int, ...]
 """Keys, and places in lists, from the outermost in."""
@@ -19,6 +20,42 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 """The words of TOML, as far as finding keys needs them. Source: https://toml.io/en/v1.0.0"""
+
+
+DEEPEST = 16
+"""Tables and lists inside each other; nothing of ours is deeper than six."""
+LARGEST = 1 << 63
+"""TOML's whole numbers have 64 bits; tomllib takes any, and then they cannot even be printed."""
+
+
+class TomlError(Exception):
+    """Not TOML, or none that anybody would write. Says what, and mostly where."""
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """Raises TomlError, whatever the text is."""
+    try:
+        raw = tomllib.loads(text)
+    except RecursionError as exc:
+        raise TomlError("tables or lists too deep inside each other") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise TomlError(str(exc)) from exc
+    except ValueError as exc:  # an integer of thousands of digits
+        raise TomlError(f"a number that is none: {exc}") from exc
+    layer: list[Any] = [raw]
+    for _ in range(DEEPEST):
+        layer = [inner for each in layer for inner in _inside(each)]
+        if any(isinstance(each, int) and not -LARGEST <= each < LARGEST for each in layer):
+            raise TomlError("a whole number of more than 64 bits")
+    if layer:
+        raise TomlError(f"tables or lists more than {DEEPEST} deep inside each other")
+    return raw
+
+
+def _inside(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 class KeyLines:
@@ -86,6 +123,6 @@ def _unquoted(word: str) -> str:
     if "\\" not in word:
         return word[1:-1]
     try:
-        return str(tomllib.loads(f"key = {word}")["key"])
-    except tomllib.TOMLDecodeError:
+        return str(read_toml(f"key = {word}")["key"])
+    except TomlError:
         return word  # not TOML after all: no key to be found

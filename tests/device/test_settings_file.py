@@ -336,3 +336,27 @@ def test_any_text_is_settings_or_a_config_error(text: str) -> None:
         parse_config(text, "box.toml")
     except ConfigError as exc:
         assert all(line.startswith("box.toml:") for line in str(exc).splitlines())  # noqa: PT017 - any other error fails the test
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a = " + "[" * 5000 + "]" * 5000, "too deep"),
+        ("a = " + "{a=" * 3000 + "1" + "}" * 3000, "too deep"),
+        ("a = " + "[" * 40 + "]" * 40, "more than 16 deep"),
+        (".".join(["a"] * 3000) + " = 1", "deep"),
+        ("[mqtt]\nport = " + "9" * 5000, "a number that is none"),
+        ("[mqtt]\nport = 0x" + "f" * 9000, "more than 64 bits"),
+        ('[device]\nstate_dir = "~nosuchuser/x"', "~nosuchuser is nobody here"),
+        ('[camera]\npath = "~nosuchuser"', "~nosuchuser is nobody here"),
+    ],
+)
+def test_what_only_a_machine_would_write_is_a_config_error(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "box.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        read_config(path)
+    with pytest.raises(ConfigError, match=told):
+        parse_config(text, "box.toml")

@@ -1,11 +1,12 @@
 """Tests of `model.toml` as the only truth about a model."""
 
 import hashlib
+import os
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from device.bundles.manifest import read_bundle
+from device.bundles.manifest import parse_manifest, read_bundle
 from device.errors import ModelError
 from tests.bundles_made import MANIFEST, write_bundle
 
@@ -149,3 +150,15 @@ def test_a_folder_without_manifest_says_how_to_make_one(tmp_path: Path) -> None:
         read_bundle(tmp_path)
     with pytest.raises(ModelError, match="no such folder"):
         read_bundle(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("text", ["a=" + "[" * 5000 + "]" * 5000, "schema=" + "9" * 5000])
+def test_what_only_a_machine_would_write_is_a_model_error(text: str) -> None:
+    with pytest.raises(ModelError, match="not TOML"):
+        parse_manifest(text.encode(), "model.toml")
+
+
+def test_a_pipe_is_no_manifest_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.toml")
+    with pytest.raises(ModelError, match="no plain file"):
+        read_bundle(tmp_path)

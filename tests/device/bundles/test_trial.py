@@ -1,17 +1,29 @@
 """Tests of the throw-away child: whatever becomes of it, the parent lives and says so."""
 
+import os
 import random
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from device.bundles.trial import TrialRequest, TrialResult, check_start, run_trial
-from device.commands.model import trial
+from device.bundles.trial import (
+    CPU_MAX_S,
+    MEMORY_MAX_BYTES,
+    OUTPUT_MAX_BYTES,
+    TrialRequest,
+    TrialResult,
+    check_start,
+    run_trial,
+)
+from device.commands.model import ROOT, TRIAL, trial
 from device.errors import ModelError, PictureError
 from tests.bundles_made import PLAIN
+from tests.kit.waiting import wait_until
 from tests.models_made import Number, Recipe, make_model, picture_of
+from tests.tools import REPOSITORY
 
 SCRIPT_HEAD = "import os, sys, signal\nsys.stdin.buffer.read()\n"
 
@@ -119,3 +131,57 @@ def test_what_is_no_file_is_refused_before_any_child(tmp_path: Path) -> None:
         check_start(tmp_path / "absent.tflite")
     with pytest.raises(ModelError, match="a folder"):
         check_start(tmp_path)
+
+
+def test_a_pipe_is_no_model_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.tflite")
+    with pytest.raises(ModelError, match="no plain file"):
+        check_start(tmp_path / "model.tflite")
+
+
+def test_what_a_child_says_does_not_fill_the_parent() -> None:
+    """The parent may hold 200 MB more than it has, and the child says 300 MB."""
+    program = """
+import resource, sys
+from device.bundles.trial import TrialRequest, run_trial
+
+child = "import os\\nfor _ in range(300): os.write(2, b'x' * (1 << 20))"
+pages = int(open("/proc/self/statm").read().split()[0])
+most = pages * resource.getpagesize() + (200 << 20)
+command = [sys.executable, "-c", child]
+resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+print(run_trial(TrialRequest(model="m.tflite"), command).error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "ended with code 0 (" in ended.stdout, ended.stderr
+    assert len(ended.stdout) < 1000
+
+
+def test_the_child_bounds_itself_before_it_reads_anything() -> None:
+    child = subprocess.Popen(
+        [sys.executable, *TRIAL, str(ROOT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+    )
+    limits = Path(f"/proc/{child.pid}/limits")
+
+    def limit(name: str) -> str:
+        [line] = [each for each in limits.read_text().splitlines() if each.startswith(name)]
+        return line.removeprefix(name).split()[0]
+
+    try:
+        wait_until(lambda: limit("Max cpu time") == str(CPU_MAX_S), "it bounds itself", 30.0)
+        assert limit("Max address space") == str(MEMORY_MAX_BYTES)
+        assert limit("Max file size") == str(OUTPUT_MAX_BYTES)
+        wait_until(lambda: limit("Max core file size") == "0", "it leaves no core file")
+    finally:
+        child.kill()
+        child.communicate()

@@ -393,3 +393,47 @@ def test_an_answer_may_be_any_iterator(path: Path) -> None:
 
     with closing(ControlServer(path, answer)):
         assert ask(path, "status", {}, DEADLINE_S) == {"command": "status"}
+
+
+@pytest.fixture
+def full(path: Path) -> Iterator[tuple[socket.socket, list[socket.socket]]]:
+    """A listener whose queue is full, and those who wait in it."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(1)
+    waiting = []
+    for _ in range(5):
+        waiting.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        waiting[-1].setblocking(False)
+        if waiting[-1].connect_ex(str(path)):
+            break
+    yield listener, waiting
+    for each in (listener, *waiting):
+        each.close()
+
+
+def test_a_full_queue_is_waited_for(
+    path: Path, full: tuple[socket.socket, list[socket.socket]]
+) -> None:
+    listener, waiting = full
+
+    def serve() -> None:
+        for each in waiting:
+            each.close()
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                if connection.recv(1000):
+                    connection.sendall(b'{"ok": true, "result": {"a": 1}}\n')
+                    return
+
+    timer = threading.Timer(0.2, serve)
+    timer.start()
+    assert ask(path, "status", {}, timeout_s=DEADLINE_S) == {"a": 1}
+    timer.join()
+
+
+@pytest.mark.usefixtures("full")
+def test_a_queue_that_stays_full_is_no_box_that_does_not_run(path: Path) -> None:
+    with pytest.raises(TransientError, match="try again"):
+        ask(path, "status", {}, timeout_s=0.2)
