@@ -50,7 +50,7 @@ class Committer:
         then: called with the result in the event loop, in the order of the commits, even when
         nobody waits any more: what is on disk must be known in memory.
 
-        The future raises RefusedError where the call or the disk refused; then nothing of it is stored.
+        The future raises RefusedError: the call or the disk refused; nothing of it is stored.
         A call may be run twice: its first transaction may fail for another's sake.
         """
         future: asyncio.Future[T] = self._loop.create_future()

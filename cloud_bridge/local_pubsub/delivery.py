@@ -8,7 +8,7 @@ late, even after a restart, still counts.
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cloud_bridge.local_pubsub.settings import Rules
@@ -212,6 +212,10 @@ class Delivery:
         """
         failures, self._failures = self._failures, {}
         return failures
+
+    def return_failures(self, failures: Mapping[int, int]) -> None:
+        """Such as could not be noted; newer ones win."""
+        self._failures = {**failures, **self._failures}
 
     def leased(self) -> int:
         """How many messages are out."""

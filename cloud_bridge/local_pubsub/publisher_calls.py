@@ -6,6 +6,7 @@ import grpc
 
 from cloud_bridge.local_pubsub import messages
 from cloud_bridge.local_pubsub.calls import Context, page, unary
+from cloud_bridge.local_pubsub.directory import Directory
 from cloud_bridge.local_pubsub.exchange import Exchange
 from cloud_bridge.local_pubsub.limits import check_publish
 from cloud_bridge.local_pubsub.messages import Message
@@ -16,8 +17,9 @@ from cloud_bridge.local_pubsub.settings import TOPIC_UPDATES, check_topic_settin
 class PublisherCalls:
     """Each method is the call of its name."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, directory: Directory) -> None:
         self._exchange = exchange
+        self._directory = directory
 
     def handler(self) -> Any:  # noqa: ANN401 - gRPC's own
         topic = messages.Topic
@@ -47,30 +49,30 @@ class PublisherCalls:
     async def create(self, topic: Message, context: Context) -> Message:
         check_topic_settings(topic)
         topic.state = messages.Topic.State.Value("ACTIVE")
-        await self._exchange.put_topic(topic, is_new=True)
+        await self._directory.put_topic(topic, is_new=True)
         return topic
 
     async def update(self, request: Message, context: Context) -> Message:
         topic = merge_update(
-            self._exchange.topic(request.topic.name),
+            self._directory.topic(request.topic.name),
             request.topic,
             list(request.update_mask.paths),
             TOPIC_UPDATES,
         )
         check_topic_settings(topic)
-        await self._exchange.put_topic(topic, is_new=False)
+        await self._directory.put_topic(topic, is_new=False)
         return topic
 
     async def get(self, request: Message, context: Context) -> Message:
-        return self._exchange.topic(request.topic)
+        return self._directory.topic(request.topic)
 
     async def delete(self, request: Message, context: Context) -> Message:
-        await self._exchange.delete_topic(request.topic)
+        await self._directory.delete_topic(request.topic)
         return messages.Empty()
 
     async def list(self, request: Message, context: Context) -> Message:
         check_project(request.project)
-        topics = self._exchange.topics()
+        topics = self._directory.topics
         names = sorted(name for name in topics if name.startswith(f"{request.project}/"))
         found, token = page(names, request.page_size, request.page_token)
         return messages.ListTopicsResponse(
@@ -78,10 +80,10 @@ class PublisherCalls:
         )
 
     async def list_subscriptions(self, request: Message, context: Context) -> Message:
-        self._exchange.topic(request.topic)
+        self._directory.topic(request.topic)
         names = sorted(
             name
-            for name, subscription in self._exchange.subscriptions().items()
+            for name, subscription in self._directory.subscriptions.items()
             if subscription.settings.topic == request.topic
         )
         found, token = page(names, request.page_size, request.page_token)

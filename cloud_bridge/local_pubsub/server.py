@@ -14,12 +14,16 @@ import grpc
 from cloud_bridge.errors import TransientError
 from cloud_bridge.instance_lock import InstanceLock
 from cloud_bridge.local_pubsub.calls import AbsentCalls
+from cloud_bridge.local_pubsub.clocks import Clocks
+from cloud_bridge.local_pubsub.committing import Committer
+from cloud_bridge.local_pubsub.directory import Directory
 from cloud_bridge.local_pubsub.exchange import Counts, Exchange
 from cloud_bridge.local_pubsub.publisher_calls import PublisherCalls
 from cloud_bridge.local_pubsub.refusals import RefusedError
-from cloud_bridge.local_pubsub.store import Store
+from cloud_bridge.local_pubsub.store import IDS_A_RUN, Store
 from cloud_bridge.local_pubsub.streams import Streams
 from cloud_bridge.local_pubsub.subscriber_calls import SubscriberCalls
+from cloud_bridge.local_pubsub.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -112,37 +116,47 @@ class LocalPubsub:
                 log.critical("the local Pub/Sub died", exc_info=exc)
 
     async def _serve(self) -> None:
-        try:
-            exchange = Exchange(self._store, time.monotonic_ns, time.time_ns)
-        except RefusedError as refusal:
-            self._store.close()
-            raise TransientError(f"{refusal.words} Want a disk that can be read.") from refusal
+        store = self._store
+        committer = Committer(store)
+        clocks = Clocks(time.monotonic_ns, time.time_ns, store.served_s)
+        directory = Directory(committer, last_lease=store.run * IDS_A_RUN)
+        exchange = Exchange(committer, directory, clocks, last_id=store.run * IDS_A_RUN)
+        upkeep = Upkeep(committer, directory, exchange, clocks)
         self.counts = exchange.counts
-        streams = Streams(exchange)
-        server = grpc.aio.server(options=_OPTIONS)
         try:
-            server.add_generic_rpc_handlers(
-                [
-                    PublisherCalls(exchange).handler(),
-                    SubscriberCalls(exchange, streams).handler(),
-                    AbsentCalls(),
-                ]
-            )
-            port = self._listen(server)
-            await server.start()
-            upkeep = [
-                asyncio.create_task(_repeat(lambda: _turn(exchange), TURN_S)),
-                asyncio.create_task(_repeat(exchange.sweep, SWEEP_S)),
-            ]
-            self._started.set_result(port)
-            await self._stop.wait()
-            streams.close()
-            await server.stop(GRACE_S)
-            for task in upkeep:
-                task.cancel()
-            await asyncio.gather(*upkeep, return_exceptions=True)
+            await directory.load()
+            await self._serve_calls(exchange, directory, upkeep)
+            await upkeep.finish()
+        except RefusedError as refusal:
+            raise TransientError(f"{refusal.words} Want a disk that can be read.") from refusal
         finally:
-            await exchange.close()
+            await committer.close()
+
+    async def _serve_calls(self, exchange: Exchange, directory: Directory, upkeep: Upkeep) -> None:
+        """Until `_stop`."""
+        streams = Streams(exchange, directory)
+        server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers(
+            [
+                PublisherCalls(exchange, directory).handler(),
+                SubscriberCalls(exchange, directory, streams).handler(),
+                AbsentCalls(),
+            ]
+        )
+        port = self._listen(server)
+        await server.start()
+        tasks = [
+            asyncio.create_task(_repeat(upkeep.turn, TURN_S)),
+            asyncio.create_task(_repeat(upkeep.sweep, SWEEP_S)),
+        ]
+        self._started.set_result(port)
+        await self._stop.wait()
+        streams.close()
+        await server.stop(GRACE_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        exchange.close()
 
     def _listen(self, server: grpc.aio.Server) -> int:
         try:
@@ -153,11 +167,6 @@ class LocalPubsub:
                 "give another --port (0 picks one)"
             ) from exc
         return port
-
-
-async def _turn(exchange: Exchange) -> None:
-    exchange.turn()
-    await exchange.settle()
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], every_s: float) -> None:

@@ -9,6 +9,7 @@ from grpc import StatusCode
 
 from cloud_bridge.local_pubsub.calls import Context
 from cloud_bridge.local_pubsub.delivery import Entry, Holder
+from cloud_bridge.local_pubsub.directory import Directory
 from cloud_bridge.local_pubsub.exchange import Exchange
 from cloud_bridge.local_pubsub.messages import Message, StreamingPullResponse
 from cloud_bridge.local_pubsub.refusals import RefusedError, invalid, not_found
@@ -38,8 +39,9 @@ class _Stream:
 class Streams:
     """All that are open; `close` ends them so that client libraries come again."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, directory: Directory) -> None:
         self._exchange = exchange
+        self._directory = directory
         self._open: set[_Stream] = set()
         self._is_closing = False
 
@@ -108,7 +110,7 @@ class Streams:
         first = await anext(aiter(requests), None)
         if first is None:
             raise invalid("The stream ended before its first request.")
-        subscription = self._exchange.subscription(first.subscription)
+        subscription = self._directory.subscription(first.subscription)
         stream = _Stream(
             subscription,
             _lease_s(first),

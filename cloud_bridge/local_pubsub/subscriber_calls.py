@@ -9,6 +9,7 @@ import grpc
 from cloud_bridge.local_pubsub import messages
 from cloud_bridge.local_pubsub.calls import Context, page, unary
 from cloud_bridge.local_pubsub.delivery import Holder
+from cloud_bridge.local_pubsub.directory import Directory
 from cloud_bridge.local_pubsub.exchange import Exchange
 from cloud_bridge.local_pubsub.messages import Message
 from cloud_bridge.local_pubsub.names import check_project
@@ -36,8 +37,9 @@ READ_S = 1.0
 class SubscriberCalls:
     """Each method is the call of its name."""
 
-    def __init__(self, exchange: Exchange, streams: Streams) -> None:
+    def __init__(self, exchange: Exchange, directory: Directory, streams: Streams) -> None:
         self._exchange = exchange
+        self._directory = directory
         self._streams = streams
 
     def handler(self) -> Any:  # noqa: ANN401 - gRPC's own
@@ -67,7 +69,7 @@ class SubscriberCalls:
         )
 
     async def pull(self, request: Message, context: Context) -> Message:
-        subscription = self._exchange.subscription(request.subscription)
+        subscription = self._directory.subscription(request.subscription)
         if request.max_messages <= 0:
             raise invalid(f"max_messages is {request.max_messages}; want 1 or more.")
         remaining_s = context.time_remaining()
@@ -106,13 +108,13 @@ class SubscriberCalls:
             subscription.wakers.discard(waker)
 
     async def acknowledge(self, request: Message, context: Context) -> Message:
-        subscription = self._exchange.subscription(request.subscription)
+        subscription = self._directory.subscription(request.subscription)
         check_some(request.ack_ids)
         self._exchange.acknowledge(subscription, request.ack_ids)
         return messages.Empty()
 
     async def modify(self, request: Message, context: Context) -> Message:
-        subscription = self._exchange.subscription(request.subscription)
+        subscription = self._directory.subscription(request.subscription)
         check_some(request.ack_ids)
         seconds = [request.ack_deadline_seconds] * len(request.ack_ids)
         check_seconds(seconds)
@@ -121,10 +123,10 @@ class SubscriberCalls:
 
     async def create(self, settings: Message, context: Context) -> Message:
         rules = complete_subscription(settings)
-        return (await self._exchange.create_subscription(settings, rules)).settings
+        return (await self._directory.create_subscription(settings, rules)).settings
 
     async def update(self, request: Message, context: Context) -> Message:
-        subscription = self._exchange.subscription(request.subscription.name)
+        subscription = self._directory.subscription(request.subscription.name)
         settings = merge_update(
             subscription.settings,
             request.subscription,
@@ -132,19 +134,19 @@ class SubscriberCalls:
             SUBSCRIPTION_UPDATES,
         )
         rules = complete_subscription(settings)
-        await self._exchange.change_subscription(subscription, settings, rules)
+        await self._directory.change_subscription(subscription, settings, rules)
         return settings
 
     async def get(self, request: Message, context: Context) -> Message:
-        return self._exchange.subscription(request.subscription).settings
+        return self._directory.subscription(request.subscription).settings
 
     async def delete(self, request: Message, context: Context) -> Message:
-        await self._exchange.delete_subscription(request.subscription)
+        await self._directory.delete_subscription(request.subscription)
         return messages.Empty()
 
     async def list(self, request: Message, context: Context) -> Message:
         check_project(request.project)
-        subscriptions = self._exchange.subscriptions()
+        subscriptions = self._directory.subscriptions
         names = sorted(name for name in subscriptions if name.startswith(f"{request.project}/"))
         found, token = page(names, request.page_size, request.page_token)
         return messages.ListSubscriptionsResponse(

@@ -7,6 +7,29 @@ from dataclasses import dataclass, field
 from cloud_bridge.local_pubsub.delivery import Delivery, Entry
 from cloud_bridge.local_pubsub.messages import Message, ReceivedMessage
 from cloud_bridge.local_pubsub.refusals import invalid
+from cloud_bridge.local_pubsub.store import Store
+
+
+@dataclass(slots=True, eq=False)
+class Debt:
+    """What memory knows of a subscription and the disk does not yet.
+
+    removed: ids that were acknowledged. attempts: failed deliveries by id, where a dead-letter
+    policy counts them.
+    """
+
+    subscription: int
+    removed: set[int] = field(default_factory=set)
+    attempts: dict[int, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.removed or self.attempts)
+
+    def pay(self, store: Store) -> None:
+        if self.removed:
+            store.remove(self.subscription, self.removed)
+        if self.attempts:
+            store.note_attempts(self.subscription, self.attempts.items())
 
 
 @dataclass(slots=True, eq=False)
@@ -18,16 +41,24 @@ class Subscription:
     delivery: Delivery
     is_deleted: bool = False
     is_refilling: bool = False
-    removed: set[int] = field(default_factory=set)
-    """Acknowledged, and not yet removed on disk."""
-    attempts: dict[int, int] = field(default_factory=dict)
-    """Failed deliveries, not yet noted on disk; only where a dead-letter policy counts them."""
     wakers: set[asyncio.Event] = field(default_factory=set)
     """Of those who wait for messages, room, or the end of the subscription."""
+    removed: set[int] = field(default_factory=set)
+    """Acknowledged, and not yet removed on disk."""
 
     def wake(self) -> None:
         for waker in self.wakers:
             waker.set()
+
+    def take_debt(self) -> Debt:
+        """To be paid, or owed again."""
+        debt = Debt(self.number, self.removed, self.delivery.take_failures())
+        self.removed = set()
+        return debt
+
+    def owe(self, debt: Debt) -> None:
+        self.removed |= debt.removed
+        self.delivery.return_failures(debt.attempts)
 
     def received(self, entries: Iterable[Entry]) -> list[Message]:
         """What a subscriber is sent, a ReceivedMessage each."""
