@@ -48,11 +48,7 @@ async def serve_nothing(port: int) -> None:
         publish, PublishRequest.FromString, PublishResponse.SerializeToString
     )
     server.add_generic_rpc_handlers(
-        [
-            grpc.method_handlers_generic_handler(
-                "google.pubsub.v1.Publisher", {"Publish": handler}
-            )
-        ]
+        [grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", {"Publish": handler})]
     )
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
@@ -63,9 +59,7 @@ async def serve_nothing(port: int) -> None:
 
 def publish(host: str, batch: int, seconds: float) -> tuple[float, int]:
     """Messages a second, and how many in all."""
-    messages = [
-        PubsubMessage(data=os.urandom(1000), attributes=ATTRIBUTES) for _ in range(batch)
-    ]
+    messages = [PubsubMessage(data=os.urandom(1000), attributes=ATTRIBUTES) for _ in range(batch)]
     request = PublishRequest(topic=TOPIC, messages=messages)
     free = Semaphore(IN_FLIGHT)
     lock = Lock()
@@ -109,9 +103,7 @@ def drain(host: str, count: int, seconds: float) -> float:
 
     with pubsub_v1.SubscriberClient() as client:
         began_s = perf_counter()
-        pulling = client.subscribe(
-            SUBSCRIPTION, take, flow_control=FlowControl(max_messages=2000)
-        )
+        pulling = client.subscribe(SUBSCRIPTION, take, flow_control=FlowControl(max_messages=2000))
         done.wait(seconds)
         rate = len(seen) / (perf_counter() - began_s)
         pulling.cancel()
