@@ -7,7 +7,7 @@ import re
 
 from cloud_bridge.local_pubsub.refusals import invalid
 
-DELETED_TOPIC = "_deleted_topic_"
+DELETED_TOPIC = "_deleted-topic_"
 """What a subscription names as its topic once that was deleted."""
 
 _PROJECT = re.compile(r"projects/[^/\s]+")

@@ -105,7 +105,7 @@ class Pubsub:
     def publish_at_once(self, topic: str, messages: Sequence[Mapping[str, object]]) -> list[str]:
         """One bare call: the publishing client would batch, refuse or split by itself."""
         request = types.PublishRequest(topic=topic, messages=messages)
-        call = wrap_errors(self.publisher.transport.publish)
+        call = wrap_errors(self.publisher.transport.publish)  # type: ignore[no-untyped-call]
         return list(call(request, timeout=20.0).message_ids)
 
     def pull(self, subscription: str, count: int = 100) -> list[Any]:
@@ -113,7 +113,7 @@ class Pubsub:
         request = types.PullRequest(
             subscription=subscription, max_messages=count, return_immediately=True
         )
-        call = wrap_errors(self.subscriber.transport.pull)
+        call = wrap_errors(self.subscriber.transport.pull)  # type: ignore[no-untyped-call]
         return list(call(request, timeout=10.0).received_messages)
 
     def pull_some(self, subscription: str, count: int = 100, timeout_s: float = 10.0) -> list[Any]:
