@@ -142,11 +142,19 @@ class Pubsub:
         )
 
     @contextmanager
-    def taking(self, subscription: str, taker: Taker, max_messages: int = 1000) -> Iterator[Any]:
-        """Streams to `taker` while the context is open; yields the library's future."""
-        future = self.subscriber.subscribe(
-            subscription, taker, flow_control=FlowControl(max_messages=max_messages)
+    def taking(
+        self, subscription: str, taker: Taker, max_messages: int = 1000, lease_s: int = 0
+    ) -> Iterator[Any]:
+        """Streams to `taker` while the context is open; yields the library's future.
+
+        lease_s: of the stream, at least 10; 0: as the library likes.
+        """
+        flow = FlowControl(
+            max_messages=max_messages,
+            min_duration_per_lease_extension=lease_s,
+            max_duration_per_lease_extension=lease_s,
         )
+        future = self.subscriber.subscribe(subscription, taker, flow_control=flow)
         try:
             yield future
         finally:

@@ -60,6 +60,10 @@ class PubsubServer:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill it where it runs."""
         if self._process is not None:
             self.kill()
 

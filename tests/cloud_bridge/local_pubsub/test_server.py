@@ -1,9 +1,8 @@
 """The whole service in this process, asked through Google's client library."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from google.pubsub_v1 import SchemaServiceClient, types
 from cloud_bridge.errors import OutputError, TransientError
 from cloud_bridge.local_pubsub.server import LocalPubsub
 from cloud_bridge.local_pubsub.store import Store
-from tests.kit.pubsub_clients import PROJECT, Pubsub, Taker, emulator_host
+from tests.kit.pubsub_clients import PROJECT, Pubsub, emulator_host
 from tests.kit.waiting import wait_until
 
 
@@ -181,26 +180,6 @@ def test_a_damaged_file_leaves_the_folder_free(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(OutputError, match="damaged"):
             LocalPubsub(tmp_path)
-
-
-def test_closing_ends_open_streams_so_that_the_library_comes_again(tmp_path: Path) -> None:
-    first = LocalPubsub(tmp_path)
-    with ExitStack() as stack, Pubsub(f"127.0.0.1:{first.port}") as pubsub:
-        topic = pubsub.topic()
-        taker = Taker()
-        with pubsub.taking(pubsub.subscription(topic), taker):
-            pubsub.publish(topic, b"before")
-            taker.wait_for(1)
-            closing = Thread(target=first.close)
-            closing.start()
-            closing.join(timeout=3.0)
-            assert not closing.is_alive()
-            # Until the last: the library still has acknowledgements to send.
-            stack.enter_context(LocalPubsub(tmp_path, port=first.port))
-            pubsub.publish(topic, b"after")
-            taker.wait_for(2, timeout_s=30.0)
-        # An acknowledgement that was on its way when the service stopped is a redelivery.
-        assert set(taker.bodies) == {b"before", b"after"}
 
 
 def test_a_stream_ends_when_its_subscription_is_deleted(pubsub: Pubsub) -> None:
