@@ -17,7 +17,8 @@ from cloud_bridge.local_pubsub.store import Store
 log = logging.getLogger(__name__)
 
 CALLS_A_COMMIT = 200
-"""Bounds the size of the log and the time that the first caller waits."""
+BYTES_A_COMMIT = 8_000_000
+"""These bound the size of the log and the time that the first caller waits."""
 
 T = TypeVar("T")
 Call: TypeAlias = Callable[[Store], Any]
@@ -29,6 +30,7 @@ class _Asked(NamedTuple):
     call: Call
     then: Callable[[Any], None] | None
     future: asyncio.Future[Any]
+    size_bytes: int
 
 
 class Committer:
@@ -43,18 +45,22 @@ class Committer:
         self.commits = 0
 
     def ask(
-        self, call: Callable[[Store], T], then: Callable[[T], None] | None = None
+        self,
+        call: Callable[[Store], T],
+        then: Callable[[T], None] | None = None,
+        size_bytes: int = 0,
     ) -> asyncio.Future[T]:
         """Run `call` inside a transaction, in the order of asking; done once that is durable.
 
         then: called with the result in the event loop, in the order of the commits, even when
         nobody waits any more: what is on disk must be known in memory.
+        size_bytes: of what it writes, where that is much.
 
         The future raises RefusedError: the call or the disk refused; nothing of it is stored.
         A call may be run twice: its first transaction may fail for another's sake.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._asked.put(_Asked(call, then, future))
+        self._asked.put(_Asked(call, then, future, size_bytes))
         return future
 
     async def close(self) -> None:
@@ -66,18 +72,27 @@ class Committer:
     def _run(self) -> None:
         is_open = True
         while is_open:
-            group = [self._asked.get()]
-            while len(group) < CALLS_A_COMMIT and group[-1] is not None:
-                try:
-                    group.append(self._asked.get_nowait())
-                except Empty:
-                    break
-            is_open = group[-1] is not None
-            asked = [each for each in group if each is not None]
-            if asked:
-                results = self._commit([each.call for each in asked])
+            group, is_open = self._next_group()
+            if group:
+                results = self._commit([each.call for each in group])
                 self.commits += 1
-                self._loop.call_soon_threadsafe(_tell, list(zip(asked, results, strict=True)))
+                self._loop.call_soon_threadsafe(_tell, list(zip(group, results, strict=True)))
+
+    def _next_group(self) -> tuple[list[_Asked], bool]:
+        """What waits, at least one; and whether more may come."""
+        group: list[_Asked] = []
+        size_bytes = 0
+        next_one = self._asked.get()
+        while next_one is not None:
+            group.append(next_one)
+            size_bytes += next_one.size_bytes
+            if len(group) == CALLS_A_COMMIT or size_bytes >= BYTES_A_COMMIT:
+                return group, True
+            try:
+                next_one = self._asked.get_nowait()
+            except Empty:
+                return group, True
+        return group, False
 
     def _commit(self, calls: list[Call]) -> list[Result]:
         try:

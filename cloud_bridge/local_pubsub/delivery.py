@@ -93,10 +93,16 @@ class Delivery:
         """Whether to read from the disk what follows `last_id`."""
         return not self.is_caught_up and self._ready_bytes < self._ready_bytes_at_most // 2
 
-    def refill(self, messages: Iterable[tuple[int, int, bytes]], are_all: bool) -> None:
-        """messages: (id, failed deliveries, body), as the disk has them behind `last_id`."""
+    def refill(
+        self, messages: Iterable[tuple[int, int, bytes]], are_all: bool, last_id: int = 0
+    ) -> None:
+        """messages: (id, failed deliveries, body), as the disk has them behind `last_id`.
+
+        last_id: how far was read, where that is further than the last of `messages`.
+        """
         for identity, attempts, body in messages:
             self._add(Entry(identity, body, attempts))
+        self.last_id = max(self.last_id, last_id)
         self.is_caught_up = are_all
 
     def _add(self, entry: Entry) -> None:

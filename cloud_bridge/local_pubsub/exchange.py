@@ -51,6 +51,8 @@ class Exchange:
         self._clocks = clocks
         self._last_id = last_id
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unreadable: set[int] = set()
+        """Subscriptions whose backlog could not be read, as the log knows them."""
         self._deaf_topics: set[str] = set()
         """Topics that somebody publishes to and nobody subscribes, as the log knows them."""
 
@@ -68,7 +70,9 @@ class Exchange:
         self._directory.topic(topic)
         batch, fresh = self._batch(topic, messages)
         if batch.bodies:
-            await self._committer.ask(lambda store: store.append(batch), lambda _: _offer(fresh))
+            await self._committer.ask(
+                lambda store: store.append(batch), lambda _: _offer(fresh), batch.size_bytes()
+            )
         self.counts.published += len(messages)
         return [message.message_id for message in messages]
 
@@ -121,29 +125,36 @@ class Exchange:
         self._start(self._refill(subscription))
 
     async def _refill(self, subscription: Subscription) -> None:
-        delivery = subscription.delivery
-        last_id = delivery.last_id
-        debt = subscription.take_debt()
+        last_id = subscription.delivery.last_id
 
         def read(store: Store) -> tuple[list[Stored], bool]:
-            # Else what was acknowledged a moment ago, before it was ever in memory, comes again.
-            debt.pay(store)
             return store.after(subscription.number, last_id, READ_AT_ONCE, READ_BYTES)
 
         def accept(result: tuple[list[Stored], bool]) -> None:
             found, are_all = result
-            delivery.refill(((each.id, each.attempts, each.body) for each in found), are_all)
+            # Acknowledged a moment ago, before it was ever in memory; soon off the disk too.
+            wanted = [
+                (each.id, each.attempts, each.body)
+                for each in found
+                if each.id not in subscription.removed
+            ]
+            subscription.delivery.refill(wanted, are_all, found[-1].id if found else 0)
 
         try:
             await self._committer.ask(read, accept)
         except RefusedError as refusal:
-            subscription.owe(debt)
-            log.warning("backlog not read subscription=%s: %s", subscription.settings.name, refusal)
-            # Not at once again: whoever waits asks when the next turn wakes them.
-            subscription.is_refilling = False
+            # Whoever waits is not woken, else they would ask again at once; the next turn does.
+            self._say_unreadable(subscription, refusal)
             return
-        subscription.is_refilling = False
+        finally:
+            subscription.is_refilling = False
+        self._unreadable.discard(subscription.number)
         subscription.wake()
+
+    def _say_unreadable(self, subscription: Subscription, refusal: RefusedError) -> None:
+        if subscription.number not in self._unreadable:
+            self._unreadable.add(subscription.number)
+            log.error("backlog not read subscription=%s: %s", subscription.settings.name, refusal)
 
     def acknowledge(self, subscription: Subscription, ack_ids: Sequence[str]) -> None:
         """In memory at once, on disk within the next `settle`: a lost one is a redelivery.

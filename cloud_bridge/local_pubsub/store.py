@@ -8,14 +8,18 @@ thousand single inserts beside a busy event loop are slow.
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from grpc import StatusCode
 
+from cloud_bridge.errors import TransientError
+from cloud_bridge.local_pubsub.ballast import BALLAST_BYTES, Ballast
 from cloud_bridge.local_pubsub.refusals import RefusedError
 from cloud_bridge.local_pubsub.store_file import Synchronous, open_file
+
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 
 IDS_A_RUN = 1 << 36
 """Each start of the service gives ids from a range of its own, so that none comes twice."""
@@ -78,31 +82,53 @@ class Batch:
     backlogs: Sequence[tuple[int, Sequence[int]]]
     may_exceed: bool = False
 
+    def size_bytes(self) -> int:
+        return sum(len(body) + ROW_BYTES for _, body in self.bodies)
+
 
 class Store:
     """The file. All calls but the constructor belong inside `transaction`."""
 
-    def __init__(self, path: Path, max_bytes: int, synchronous: Synchronous = "FULL") -> None:
+    def __init__(
+        self,
+        path: Path,
+        max_bytes: int,
+        synchronous: Synchronous = "FULL",
+        ballast_bytes: int = BALLAST_BYTES,
+    ) -> None:
         """Open the file and commit the number of this run.
 
-        max_bytes: bound of the file; its log may add some 20 MB.
+        max_bytes: bound of the file; its log and its ballast may add some 40 MB.
 
         Raises:
             OutputError: the file is damaged, or of another format.
             TransientError: the disk refused.
         """
-        self._db = open_file(path, synchronous)
+        self._ballast = Ballast(path.with_suffix(".ballast"), ballast_bytes)
+        try:
+            self._db = open_file(path, synchronous)
+        except TransientError:
+            self._ballast.drop()
+            self._db = open_file(path, synchronous)
         self._max_bytes = max_bytes
         self._page_bytes = int(self._one("PRAGMA page_size"))
         try:
-            with self.transaction():
-                self.served_s = float(self._one("SELECT coalesce(max(served_s), 0) FROM runs"))
-                self._db.execute("DELETE FROM runs")
-                self._db.execute("INSERT INTO runs (served_s) VALUES (?)", (self.served_s,))
-                self.run = int(self._one("SELECT number FROM runs"))
-        except RefusedError:
+            try:
+                self._begin_run()
+            except RefusedError:
+                self._begin_run()  # with the ballast's room
+        except RefusedError as refusal:
             self._db.close()
-            raise
+            raise TransientError(
+                f"{path}: {refusal.words} Want a disk with room that this user can write."
+            ) from refusal
+
+    def _begin_run(self) -> None:
+        with self.transaction():
+            self.served_s = float(self._one("SELECT coalesce(max(served_s), 0) FROM runs"))
+            self._db.execute("DELETE FROM runs")
+            self._db.execute("INSERT INTO runs (served_s) VALUES (?)", (self.served_s,))
+            self.run = int(self._one("SELECT number FROM runs"))
 
     def close(self) -> None:
         self._db.close()
@@ -120,6 +146,8 @@ class Store:
             self._db.execute("COMMIT")
         except sqlite3.Error as exc:
             self._roll_back()
+            if exc.sqlite_errorcode & 0xFF in _NO_ROOM:
+                self._make_room()
             raise RefusedError(
                 StatusCode.UNAVAILABLE, f"The disk refused: {exc}; nothing was stored."
             ) from exc
@@ -131,17 +159,31 @@ class Store:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
+    def _make_room(self) -> None:
+        """On a full disk: let the log's content into the file, so that the log is used again.
+
+        It keeps its size: then removals need no room, though others have taken the ballast's.
+        """
+        self._ballast.drop()
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(RESTART)")
+
     # --- messages -------------------------------------------------------------------------------
 
     def append(self, batch: Batch) -> None:
         """
         Raises:
-            RefusedError: RESOURCE_EXHAUSTED; nothing of the batch was stored.
+            RefusedError: RESOURCE_EXHAUSTED (our share) or UNAVAILABLE (the disk is full); nothing
+                of the batch was stored.
         """
         if not batch.bodies:
             return
-        size_bytes = sum(len(body) + ROW_BYTES for _, body in batch.bodies)
-        if not batch.may_exceed and self.used_bytes() + size_bytes > self._max_bytes:
+        if not self._ballast.keep():
+            raise RefusedError(
+                StatusCode.UNAVAILABLE,
+                "The disk is full; nothing was stored. Want room beside the data folder.",
+            )
+        if not batch.may_exceed and self.used_bytes() + batch.size_bytes() > self._max_bytes:
             raise RefusedError(
                 StatusCode.RESOURCE_EXHAUSTED,
                 f"The local Pub/Sub is full: {self._max_bytes} bytes of messages wait; want "

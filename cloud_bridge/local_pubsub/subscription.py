@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from cloud_bridge.local_pubsub.delivery import Delivery, Entry
 from cloud_bridge.local_pubsub.messages import Message, ReceivedMessage
 from cloud_bridge.local_pubsub.refusals import invalid
 from cloud_bridge.local_pubsub.store import Store
+
+DEBT_AT_MOST = 1000
+"""Of one commit: on a full disk it has to fit into the log as it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,10 +55,10 @@ class Subscription:
             waker.set()
 
     def take_debt(self) -> Debt:
-        """To be paid, or owed again."""
-        debt = Debt(self.number, self.removed, self.delivery.take_failures())
-        self.removed = set()
-        return debt
+        """Some of what is owed, to be paid or owed again."""
+        removed = set(islice(self.removed, DEBT_AT_MOST))
+        self.removed -= removed
+        return Debt(self.number, removed, self.delivery.take_failures())
 
     def owe(self, debt: Debt) -> None:
         self.removed |= debt.removed

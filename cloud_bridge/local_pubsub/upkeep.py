@@ -25,6 +25,8 @@ class Upkeep:
         self._directory = directory
         self._exchange = exchange
         self._clocks = clocks
+        self._is_owing = False
+        """The disk refuses acknowledgements, as the log knows."""
 
     async def turn(self) -> None:
         """End leases, wake those who wait, and write down what was acknowledged."""
@@ -34,14 +36,18 @@ class Upkeep:
 
     async def settle(self, subscription: Subscription) -> None:
         """Write down what was acknowledged, and how often deliveries failed."""
-        debt = subscription.take_debt()
-        if not debt:
-            return
-        try:
-            await self._committer.ask(debt.pay)
-        except RefusedError as refusal:
-            subscription.owe(debt)
-            log.warning("acknowledgements not stored, tried again: %s", refusal)
+        while debt := subscription.take_debt():
+            try:
+                await self._committer.ask(debt.pay)
+            except RefusedError as refusal:
+                subscription.owe(debt)
+                if not self._is_owing:
+                    log.error("acknowledgements not stored, tried again and again: %s", refusal)
+                self._is_owing = True
+                return
+            if self._is_owing:
+                log.info("acknowledgements are stored again")
+            self._is_owing = False
 
     async def sweep(self) -> None:
         """Drop messages that are older than their subscription keeps them, counted.

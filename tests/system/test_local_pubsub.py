@@ -21,7 +21,7 @@ def test_the_library_keeps_a_message_for_as_long_as_it_works_on_it(tmp_path: Pat
             # Longer than the lease that the stream asked for.
             pause(13.0)
             [message] = taker.messages
-            message.ack()
+            message.ack_with_response().result(timeout=10.0)
         assert pubsub.pull(subscription) == []
 
 
