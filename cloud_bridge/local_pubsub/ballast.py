@@ -13,7 +13,7 @@ class Ballast:
 
     def __init__(self, path: Path, size_bytes: int) -> None:
         self._path = path
-        self._size_bytes = size_bytes
+        self.size_bytes = size_bytes
         self._is_whole = False
 
     def drop(self) -> None:
@@ -29,7 +29,7 @@ class Ballast:
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
-                os.posix_fallocate(handle, 0, self._size_bytes)
+                os.posix_fallocate(handle, 0, self.size_bytes)
             finally:
                 os.close(handle)
         except OSError:

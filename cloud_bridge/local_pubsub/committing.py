@@ -97,13 +97,21 @@ class Committer:
     def _commit(self, calls: list[Call]) -> list[Result]:
         try:
             return self._commit_together(calls)
-        except Exception as exc:
+        except RefusedError:
+            # The store has made some room; and on a full disk, reads and removals still pass
+            # where a neighbour's message does not.
+            return [self._commit_alone(call) for call in calls]
+        except Exception as exc:  # a thread's top: each caller is told
             if len(calls) == 1:
-                if not isinstance(exc, RefusedError):
-                    log.error("the store failed", exc_info=exc)
+                log.error("the store failed", exc_info=exc)
                 return [exc]
-        # On a full disk reads and removals still pass where a neighbour's message does not.
         return [self._commit([call])[0] for call in calls]
+
+    def _commit_alone(self, call: Call) -> Result:
+        try:
+            return self._commit_together([call])[0]
+        except Exception as exc:  # noqa: BLE001 - a thread's top: the caller is told
+            return exc
 
     def _commit_together(self, calls: list[Call]) -> list[Result]:
         results: list[Result] = []

@@ -178,7 +178,7 @@ class Store:
         """
         if not batch.bodies:
             return
-        if not self._ballast.keep():
+        if not self._ballast.keep() and not self._has_room_within(batch.size_bytes()):
             raise RefusedError(
                 StatusCode.UNAVAILABLE,
                 "The disk is full; nothing was stored. Want room beside the data folder.",
@@ -244,6 +244,11 @@ class Store:
         """Of the file, without the pages that are free to be used again."""
         pages = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
         return int(pages) * self._page_bytes
+
+    def _has_room_within(self, size_bytes: int) -> bool:
+        """Whether the file has enough free pages, as it never shrinks, to do without ballast."""
+        free_bytes = int(self._one("PRAGMA freelist_count")) * self._page_bytes
+        return free_bytes > self._ballast.size_bytes + 2 * size_bytes
 
     def note_served(self, served_s: float) -> None:
         self._db.execute("UPDATE runs SET served_s = ?", (served_s,))
