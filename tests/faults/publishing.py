@@ -2,7 +2,7 @@
 
     python -m tests.faults.publishing HOW --data-dir DIR --port PORT
 
-HOW: `early` (Publish answers before the commit) or `unsynced` (commits
+HOW: `early` (Publish answers before the commit), `forgetful` (ids come again) or `unsynced` (commits
 are not synced to the disk).
 """
 
@@ -31,12 +31,21 @@ class EarlyStore(Store):
             super().append(self._late.pop(0))
 
 
+class ForgetfulStore(Store):
+    """Takes every run for the first one, and so gives its ids again."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        super().__init__(path, max_bytes)
+        self.run = 1
+
+
 def unsynced_store(path: Path, max_bytes: int) -> Store:
     return Store(path, max_bytes, synchronous="OFF")
 
 
 STORES: dict[str, Callable[[Path, int], Store]] = {
     "early": EarlyStore,
+    "forgetful": ForgetfulStore,
     "unsynced": unsynced_store,
 }
 
