@@ -2,8 +2,8 @@
 
     python -m tests.faults.publishing HOW --data-dir DIR --port PORT
 
-HOW: `early` (Publish answers before the commit), `forgetful` (ids come again) or `unsynced` (commits
-are not synced to the disk).
+HOW: `early` (Publish answers before the commit), `forgetful` (ids come again) or `unsynced`
+(commits are not synced to the disk).
 """
 
 import argparse
