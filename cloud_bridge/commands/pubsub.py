@@ -1,0 +1,101 @@
+"""`lookout-cloud pubsub`: Pub/Sub on this machine, where there is no Google Cloud."""
+
+import argparse
+import ipaddress
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from cloud_bridge.commands.screen import complain, say
+from cloud_bridge.errors import ExitCode
+from cloud_bridge.local_pubsub.server import LEAST_BYTES, MAX_BYTES, LocalPubsub
+
+STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+
+SWITCH_INTERVAL_S = 0.0005
+"""Python's default of 5 ms makes the thread that writes wait that long for its turn."""
+
+
+def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "pubsub",
+        help="serve Pub/Sub on this machine",
+        description=(
+            "Serves Google's Pub/Sub interface (gRPC) from a folder of this machine, in the "
+            "foreground until SIGTERM or Ctrl-C. Programs find it through the environment "
+            "variable PUBSUB_EMULATOR_HOST=HOST:PORT."
+        ),
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of topics, subscriptions and messages; made where there is none",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s); whoever reaches it may do everything",
+    )
+    parser.add_argument(
+        "--port", type=_port, default=8085, help="port (default: %(default)s); 0 picks a free one"
+    )
+    parser.add_argument(
+        "--max-bytes",
+        type=_size,
+        default=MAX_BYTES,
+        metavar="N",
+        help="bytes of messages on disk at most (default: %(default)s); when they are used up, "
+        "publishers are told to wait",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    _configure_log()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # Blocked before the first thread starts, so that only `sigwait` hears of them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    if not _is_loopback(arguments.host):
+        complain(
+            f"warning: {arguments.host} is not this machine alone; whoever reaches the port may "
+            "read, publish and delete"
+        )
+    with LocalPubsub(
+        arguments.data_dir, arguments.host, arguments.port, arguments.max_bytes
+    ) as pubsub:
+        say(f"listening on {arguments.host}:{pubsub.port}")
+        while pubsub.is_alive():
+            if signal.sigtimedwait(STOP_SIGNALS, 1.0) is not None:
+                return ExitCode.OK
+    return ExitCode.FAILED
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is no port; want 0 to 65535")
+    return port
+
+
+def _size(text: str) -> int:
+    size_bytes = int(text)
+    if size_bytes < LEAST_BYTES:
+        raise argparse.ArgumentTypeError(f"{size_bytes} is too small; want {LEAST_BYTES} or more")
+    return size_bytes
+
+
+def _configure_log() -> None:
+    """The journal has its own times."""
+    time = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    logging.basicConfig(level=logging.INFO, format=f"{time}%(levelname)s %(name)s: %(message)s")
