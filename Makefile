@@ -35,7 +35,7 @@ check: venv ## format, lint, types, arrows, unit tests; under 90 s
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2
 
 test: check ## all that an ordinary user can run, on both runtimes where Python is 3.11
 	$(BIN)/pytest -q tests/system tests/faults
@@ -58,9 +58,9 @@ docs: venv ## make the pages that come from the code
 
 lock: ## lock the requirements again (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --constraint requirements/constraints.txt \
-		--extra demo --extra cloud --extra dev --group build --output-file requirements/dev.txt
+		--extra demo --extra usb --extra cloud --extra dev --group build --output-file requirements/dev.txt
 	uv pip compile pyproject.toml --quiet --python-version 3.11 --python-platform linux --generate-hashes --no-emit-index-url --constraint requirements/constraints.txt \
-		--extra demo --extra cloud --extra dev --extra tflite --group build --no-emit-package ai-edge-litert --output-file requirements/tflite.txt
+		--extra demo --extra usb --extra cloud --extra dev --extra tflite --group build --no-emit-package ai-edge-litert --output-file requirements/tflite.txt
 
 clean: ## remove what was made
 	rm -rf .venv .venv-tflite .venv-train .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -13,6 +13,7 @@ from device.config import Config
 from device.core.bundle import Bundle
 from device.core.headlines import record_of
 from device.core.images import Frame
+from device.core.toml_keys import KeyLines
 from device.errors import ConfigError, OutputError, TransientError
 from device.instance_lock import InstanceLock
 from device.pipeline.capture import Capture, Slot
@@ -25,11 +26,11 @@ from device.pipeline.planning import plan_regions
 from device.pipeline.reporting import Identity, Reporting
 from device.pipeline.telling import region_sight
 from device.ports import BundleStore, Camera, Classifier, Clock, PreviousRun
-from device.settings_file import KeyLines, render
+from device.settings_file import render
 from device.wire.bodies import RegionSight, RunStarted
 from device.wire.events import Draft
 from device.wire.state import Backend, BundleState, SettingsState
-from device.workers import Worker, block_stop_signals, join_all, supervise
+from device.workers import StopSignals, Worker, join_all, supervise
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +63,11 @@ def run_box(
     Raises:
         LookoutError: the box cannot start; nothing is left open.
     """
-    block_stop_signals()
     clock = assembly.system_clock()
     stop = Event()
     with ExitStack() as closing:
+        signals = StopSignals()
+        closing.callback(signals.close)
         closing.enter_context(InstanceLock(config.device.state_dir))
         store = assembly.open_bundles(config.device.state_dir)
         plans = checked_plans(config, store, name, text)
@@ -86,7 +88,7 @@ def run_box(
         closing.callback(pins.close)
 
         feed = Feed()
-        album = assembly.open_album(config)
+        album = assembly.open_album(config, clock)
         closing.callback(album.close)
         journal = Journal(album, feed, record_of)
 
@@ -168,7 +170,7 @@ def run_box(
         ]
         log.info("running device=%s state_dir=%s", config.device.name, config.device.state_dir)
         on_running()
-        was_asked = supervise(workers, stop, reporting.tick)
+        was_asked = supervise(workers, stop, reporting.tick, signals.wait)
         slot.wake()
         delivery.wake()
         left = join_all(workers, STOP_WITHIN_S)
@@ -178,6 +180,7 @@ def run_box(
             pins.close()
             os._exit(1)
         loop.close()
+        delivery.close()  # commits what is queued, and tells the journal of it
         journal.flush()
         log.info("stopped was_asked=%s", was_asked)
         return was_asked
@@ -211,8 +214,10 @@ def glance(config: Config, name: str, text: str) -> Glance:
         sights = []
         for plan, bundle in plans:
             region = Region(plan, classifiers[bundle.sha256], clock.monotonic_ns())
-            sight = region.look(frame, clock.monotonic_ns(), None)
-            sights.append(region_sight(plan.name, sight.scores, region.present))
+            _, scores = region.peek(frame)
+            # One look has no patience to wait for: what is over its threshold counts.
+            over = [name for name, score in scores.items() if score >= plan.thresholds[name].high]
+            sights.append(region_sight(plan.name, scores, over))
         return Glance(frame, [plan for plan, _ in plans], sights)
 
 

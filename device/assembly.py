@@ -4,7 +4,7 @@ laptop runs without the Pi's libraries."""
 import logging
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,15 @@ from device.config import CameraConfig, Config
 from device.core.bundle import Bundle
 from device.core.delivery import SPARE_FIRST_ROW
 from device.core.images import Image, Rectangle
-from device.errors import ModelError
+from device.errors import ModelError, TransientError
 from device.ports import (
     Album,
+    Answer,
     BundleStore,
     Camera,
     Classifier,
     Clock,
+    Control,
     Outbox,
     Pins,
     PressCallback,
@@ -29,7 +31,6 @@ from device.ports import (
     Uplink,
     Vitals,
 )
-from device.wire.control import ControlRequest
 from device.wire.names import RunId
 from device.wire.state import Backend
 
@@ -64,7 +65,7 @@ def open_runtime(name: str = "auto") -> Runtime:
     Raises:
         ModelError: it is not installed.
     """
-    wanted = os.environ.get("LOOKOUT_RUNTIME", "auto") if name == "auto" else name
+    wanted = (os.environ.get("LOOKOUT_RUNTIME") or "auto") if name == "auto" else name
     missing = []
     if wanted in ("auto", "ai-edge-litert"):
         try:
@@ -159,7 +160,13 @@ def open_camera(config: CameraConfig, clock: Clock, model_size: tuple[int, int] 
 
             return RtspCamera(config, clock)
         case "usb":
-            from device.camera.usb_camera import UsbCamera
+            try:
+                from device.camera.usb_camera import UsbCamera
+            except ImportError as exc:
+                raise TransientError(
+                    f"USB cameras want linuxpy ({exc}); install it: "
+                    "`pip install 'lookout-appliance[usb]'`"
+                ) from exc
 
             return UsbCamera(config, clock)
         case "picamera2":
@@ -227,15 +234,20 @@ def open_uplink(config: Config, clock: Clock, run: RunId) -> Uplink:
     return PahoUplink(config.mqtt, config.topics, run, clock, jitter)
 
 
-def open_album(config: Config) -> Album:
+def open_album(config: Config, clock: Clock) -> Album:
+    """The box's own record; it opens when the disk lets it, now or later."""
+    from device.album.late_album import LateAlbum
     from device.album.sqlite_album import SqliteAlbum
 
-    return SqliteAlbum(
-        config.device.state_dir / "album",
-        config.album.max_bytes,
-        config.album.long_side_px,
-        config.album.pictures,
-    )
+    def open_now() -> Album:
+        return SqliteAlbum(
+            config.device.state_dir / "album",
+            config.album.max_bytes,
+            config.album.long_side_px,
+            config.album.pictures,
+        )
+
+    return LateAlbum(open_now, clock)
 
 
 def vitals(state_dir: Path) -> Vitals:
@@ -253,10 +265,8 @@ def draw_regions(
     return draw(image, regions, masks)
 
 
-Answer = Callable[[ControlRequest, Any], Any]
-
-
-def open_control(path: Path, answer: Answer) -> Any:  # noqa: ANN401 - see ControlServer
+def open_control(path: Path, answer: Answer) -> Control:
+    """Raises OutputError, ConfigError, TransientError: nobody can listen there."""
     from device.control.server import ControlServer
 
     return ControlServer(path, answer)
@@ -271,7 +281,10 @@ def ask_box(
     return ask(path, command, dict(arguments or {}), timeout_s)
 
 
-def stream_box(path: Path, command: str, arguments: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - an iterator of JSON objects
+def stream_box(
+    path: Path, command: str, arguments: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Items of an answer that comes bit by bit; raises as `ask_box`."""
     from device.control.client import stream
 
     return stream(path, command, dict(arguments or {}))

@@ -5,6 +5,7 @@ Only the pixels (a clip of free pictures) and the pins (files) are replaced.
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,9 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def run(arguments: argparse.Namespace) -> int:
+    # Told to end by whatever means, the demo still ends what it started.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     lines: Queue[Line] = Queue(10_000)
     stop = Event()
     with ExitStack() as closing:
@@ -166,6 +170,10 @@ def _show(
                     f"no event came within {START_WITHIN_S:.0f} s; the box says: {_tail(folder)}"
                 )
             return count
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 class _BoxEndedError(LookoutError):

@@ -437,3 +437,11 @@ Answer: TypeAlias = Callable[[ControlRequest, Closed], Iterator[ControlItem | Co
 """Answers one command, on a thread of its own: items as they come, then one end. A LookoutError
 becomes an end with its exit code. An answer that goes on for ever looks at `Closed` at least every
 half second."""
+
+
+class Control(Protocol):
+    """Listens to commands, on threads of its own, from construction until `close`."""
+
+    def close(self) -> None:
+        """End all answers within a second; may be called twice, raises nothing."""
+        ...

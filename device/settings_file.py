@@ -3,7 +3,8 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,24 +14,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from device.config import HOURS_PATTERN, SECTION_NAME_PATTERN, Config, schema
+from device.core.toml_keys import KeyLines, Location
 from device.errors import ConfigError
 from device.wire.names import NAME_PATTERN
 
-_TOKEN = re.compile(
-    r"""
-    (?P<space>[\ \t\r]+|\#[^\n]*)
-    |(?P<text>\"{3}(?:[^\\]|\\.)*?\"{3}(?!\")|'{3}.*?'{3}(?!')|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')
-    |(?P<mark>[\[\]{}=,.\n])
-    |(?P<bare>[^\s\[\]{}=,.\#"']+)
-    |(?P<stray>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-"""The words of TOML, as far as finding keys needs them. Source: https://toml.io/en/v1.0.0"""
-
 _TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$| \(at end of document\)$")
 
-Location = tuple[str | int, ...]
+ROUNDS = 4
+"""How often what is left of refused settings is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +33,31 @@ class Mistake:
     message: str
 
 
+class SettingsError(ConfigError):
+    """A settings file with mistakes.
+
+    rest: the settings with everything wrong left out, so that further checks can look at them;
+    None where that makes no sense. text: the file's.
+    """
+
+    def __init__(
+        self, name: str, mistakes: Sequence[Mistake], rest: Config | None, text: str
+    ) -> None:
+        super().__init__(render(name, mistakes))
+        self.name = name
+        self.mistakes = mistakes
+        self.rest = rest
+        self.text = text
+
+    def with_more(self, mistakes: Sequence[Mistake]) -> "SettingsError":
+        return SettingsError(self.name, [*self.mistakes, *mistakes], self.rest, self.text)
+
+
 def read_config(path: Path) -> Config:
     """Read and check a settings file; relative paths in it count from its folder.
 
     Raises:
-        ConfigError: unreadable, or with mistakes: all of them, one a line.
+        ConfigError: unreadable; SettingsError: with mistakes, all of them, one a line.
     """
     try:
         # utf-8-sig: some editors put a byte order mark in front.
@@ -69,7 +80,7 @@ def parse_config(text: str, name: str, folder: Path | None = None) -> Config:
     """`name` stands in messages; `folder` is where relative paths count from.
 
     Raises:
-        ConfigError: with mistakes: all of them, one a line.
+        ConfigError: not TOML; SettingsError: with mistakes, all of them, one a line.
     """
     try:
         raw = tomllib.loads(text)
@@ -82,14 +93,39 @@ def parse_config(text: str, name: str, folder: Path | None = None) -> Config:
         ) from exc
     lines = KeyLines(text)
     found = cross_check(raw, lines)
+    raw = _with_paths_from(raw, folder) if folder else raw
     try:
-        config = Config.model_validate(_with_paths_from(raw, folder) if folder else raw)
+        config = Config.model_validate(raw)
     except ValidationError as exc:
         found += [_mistake(error, lines) for error in exc.errors(include_url=False)]
-        raise ConfigError(render(name, found)) from exc
+        raise SettingsError(name, found, _rest_of(raw, exc), text) from exc
     if found:
-        raise ConfigError(render(name, found))
+        raise SettingsError(name, found, config, text)
     return config
+
+
+def _rest_of(raw: dict[str, Any], refused: ValidationError) -> Config | None:
+    """What is left when every refused value, and every section that lacks one, is taken out."""
+    rest = deepcopy(raw)
+    for _ in range(ROUNDS):
+        for error in refused.errors(include_url=False):
+            path = _location(error)
+            _take_out(rest, path[:-1] if error["type"] == "missing" else path)
+        try:
+            return Config.model_validate(rest)
+        except ValidationError as exc:
+            refused = exc  # an output without its wrong pin lacks a pin
+    return None
+
+
+def _take_out(raw: dict[str, Any], path: Location) -> None:
+    """Of a list with a wrong value, the list."""
+    for depth, step in enumerate(path, start=1):
+        inner = raw.get(str(step))
+        if depth == len(path) or not isinstance(inner, dict):
+            raw.pop(str(step), None)
+            return
+        raw = inner
 
 
 def render(name: str, mistakes: Sequence[Mistake]) -> str:
@@ -98,76 +134,6 @@ def render(name: str, mistakes: Sequence[Mistake]) -> str:
         f"{name}:{each.line}: {each.key}: {each.message}"
         for each in sorted(dict.fromkeys(mistakes), key=lambda each: each.line)
     )
-
-
-class KeyLines:
-    """Finds the line of a key: tomllib does not tell."""
-
-    def __init__(self, text: str) -> None:
-        self._lines: dict[tuple[str, ...], int] = {}
-        for key, number in _keys_of(text):
-            self._lines.setdefault(key, number)
-
-    def line(self, location: Location) -> int:
-        """Of the key, or of the nearest table or value around it; 1 when nothing is there."""
-        names = tuple(part for part in location if isinstance(part, str))
-        while names:
-            # A table may only ever be named as a parent: [regions.feeder] for `regions`.
-            inside = [n for key, n in self._lines.items() if key[: len(names)] == names]
-            if inside:
-                return self._lines.get(names, min(inside))
-            names = names[:-1]
-        return 1
-
-
-def _keys_of(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Every table and key of a TOML text with its line, from 1; those of inline tables too."""
-    table: tuple[str, ...] = ()
-    around: list[tuple[str, tuple[str, ...]]] = []  # open { and [ of a value, and whose they are
-    key: list[str] = []
-    path: tuple[str, ...] = ()
-    line = key_line = 1
-    in_header, in_value = False, False
-    for token in _TOKEN.finditer(text):
-        word, kind, here = token[0], token.lastgroup, line
-        line += word.count("\n")
-        if kind in ("space", "stray"):
-            continue
-        if in_value:
-            if word in ("{", "["):
-                around.append((word, path))
-                in_value = word == "["
-            elif word in ("}", "]") and around:
-                around.pop()
-            elif word == "," and around:
-                path = around[-1][1]
-                in_value = around[-1][0] == "["
-            elif word == "\n" and not around:
-                in_value = False
-        elif kind in ("text", "bare"):
-            key_line = key_line if key else here
-            key.append(_unquoted(word) if kind == "text" else word)
-        elif word == "[":
-            in_header = True
-        elif word == "]" and in_header:
-            table, key, in_header = tuple(key), [], False
-            yield table, key_line
-        elif word == "=":
-            path = (around[-1][1] if around else table) + tuple(key)
-            key, in_value = [], True
-            yield path, key_line
-        elif word == "}" and around:
-            around.pop()
-            in_value = True
-
-
-def _unquoted(word: str) -> str:
-    if "\\" not in word:
-        return word[1:-1]
-    try:
-        return str(tomllib.loads(f"key = {word}")["key"])
-    except tomllib.TOMLDecodeError:
-        return word  # not TOML after all: no key to be found
 
 
 def cross_check(raw: Mapping[str, Any], lines: KeyLines) -> list[Mistake]:
@@ -261,10 +227,15 @@ def _is_path(annotation: Any) -> bool:  # noqa: ANN401 - an annotation of any sh
 
 
 def _mistake(error: ErrorDetails, lines: KeyLines) -> Mistake:
-    location = error["loc"][:-1] if error["loc"][-1:] == ("[key]",) else error["loc"]
+    location = _location(error)
     if error["type"] == "missing" and isinstance(location[-1], int):
         location = location[:-1]  # too few values in a list: it is the list that is wrong
     return Mistake(lines.line(location), _dotted(location), _message(error, location))
+
+
+def _location(error: ErrorDetails) -> Location:
+    """Pydantic marks a wrong name of a table with a last step of its own."""
+    return error["loc"][:-1] if error["loc"][-1:] == ("[key]",) else error["loc"]
 
 
 def _message(error: ErrorDetails, location: Location) -> str:

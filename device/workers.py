@@ -1,9 +1,12 @@
 """Threads, their heartbeats, their end: main supervises, named workers turn."""
 
 import logging
+import select
 import signal
+import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Event, Thread
 
 from device.core.delivery import backoff_s
@@ -76,27 +79,50 @@ class Worker(Thread):
         return max(turn_s - self._deadline_s, 0.0)
 
 
-def block_stop_signals() -> None:
-    """To be called before the first thread starts, so that only `supervise` hears of them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+class StopSignals:
+    """Hears SIGINT and SIGTERM for the main thread, whichever thread the kernel gives them to.
 
+    Blocking them would not do: numpy's and the runtimes' own threads are there before anybody
+    could, and a signal that one of them may take ends the process at once. Main thread only.
+    """
 
-def next_stop_signal(timeout_s: float) -> int | None:
-    """Wait for SIGINT or SIGTERM (both blocked); the signal's number, None when none came."""
-    found = signal.sigtimedwait(STOP_SIGNALS, timeout_s)
-    return None if found is None else found.si_signo
+    def __init__(self) -> None:
+        self._near, self._far = socket.socketpair()
+        self._near.setblocking(False)
+        self._far.setblocking(False)
+        self._heard: int | None = None
+        self._wakeup_before = signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
+        self._before = {each: signal.signal(each, self._note) for each in STOP_SIGNALS}
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The signal's number once one came, now or earlier; None when none did in time."""
+        if self._heard is None and select.select([self._near], [], [], timeout_s)[0]:
+            with suppress(BlockingIOError):
+                self._near.recv(64)
+        return self._heard
+
+    def close(self) -> None:
+        """Everything as it was before."""
+        signal.set_wakeup_fd(self._wakeup_before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._near.close()
+        self._far.close()
+
+    def _note(self, number: int, _frame: object) -> None:
+        self._heard = number
 
 
 def supervise(
     workers: Sequence[Worker],
     stop: Event,
     tick: Callable[[], None],
-    wait_for_stop: Callable[[float], int | None] = next_stop_signal,
+    wait_for_stop: Callable[[float], int | None],
 ) -> bool:
     """Start the workers and return when somebody asks to stop, or a worker died or hangs.
 
-    tick: called about once a second. Returns whether the end was asked for. `stop` is set; the
-    caller joins (`join_all`) and closes.
+    tick: called about once a second. wait_for_stop: `StopSignals.wait`. Returns whether the end
+    was asked for. `stop` is set; the caller joins (`join_all`) and closes.
     """
     for worker in workers:
         worker.start()

@@ -39,7 +39,8 @@ POOL_OPTIONS, FULLY_CONNECTED_OPTIONS, SOFTMAX_OPTIONS = 5, 8, 9
 class Recipe:
     """quantized_inside: a float model that quantizes first and dequantizes last, as converters
     make them by default. background: an extra row of the output. normalization: mean and std for
-    the file's metadata. extra_output: the logits too, which no classifier gives."""
+    the file's metadata. stride_px: 0 is a file made to do harm: some kernels divide by
+    it. extra_output: the logits too, which no classifier gives."""
 
     number: Number = "uint8"
     end: End = "softmax"
@@ -50,6 +51,7 @@ class Recipe:
     custom_operator: str | None = None
     extra_output: bool = False
     is_range_0_255: bool = False
+    stride_px: int = 1
 
 
 def make_model(recipe: Recipe) -> bytes:
@@ -84,7 +86,8 @@ class _Model:
             first = self._tensor("float_image", [1, height, width, 3], "float32")
             self._operator(QUANTIZE, 1, [first], [image])
         pooled = self._tensor("pooled", [1, 1, 1, 3], self._inside, real)
-        options = {0: i8(1), 1: i32(1), 2: i32(1), 3: i32(width), 4: i32(height)}
+        stride = recipe.stride_px
+        options = {0: i8(1), 1: i32(stride), 2: i32(stride), 3: i32(width), 4: i32(height)}
         version = 2 if self._inside == "int8" else 1
         self._operator(AVERAGE_POOL_2D, version, [image], [pooled], POOL_OPTIONS, options)
         logits = self._connected(pooled, real[0])

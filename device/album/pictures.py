@@ -62,7 +62,7 @@ def _encode(picture: PilImage.Image, quality: int) -> bytes:
 
 
 def _line_px(picture: PilImage.Image) -> int:
-    return max(round(min(picture.size) / 360), 1)
+    return max(round(min(picture.size) / 240), 1)
 
 
 def _draw_region(
@@ -73,9 +73,9 @@ def _draw_region(
     top, left, bottom, right = box.in_pixels(height_px, width_px)
     thick_px = _line_px(picture)
     place = (left, top, right - 1, bottom - 1)
-    draw.rectangle(place, outline=OUTLINE, width=thick_px + 2)
+    draw.rectangle(place, outline=OUTLINE, width=thick_px + 1)
     draw.rectangle(place, outline=line, width=thick_px)
-    size_px = max(min(height_px // 30, 40), 10)
+    size_px = max(min(height_px // 26, 48), 10)
     font = _font(size_px)
     gap_px = thick_px + size_px // 3
     at = (left + gap_px, top + gap_px)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from device.bundles.labels import Layout, rows_of
+from device.bundles.labels import Layout, rows_of, synonyms
 from device.bundles.ranges import information
 from device.core.bundle import Bundle, Group
 from device.errors import ModelError
@@ -65,7 +65,7 @@ def groups_like(embedded: Bundle | None, layout: Layout) -> dict[str, Group]:
     if embedded is None or len(labels) != len(embedded.labels):
         return {}
     same = [
-        _first_name(ours) in _names(theirs)
+        bool(synonyms(ours) & synonyms(theirs))
         for ours, theirs in zip(embedded.labels, labels, strict=True)
     ]
     if sum(same) < ADOPT_SHARE * len(same):
@@ -124,9 +124,19 @@ def _merit(
     return sum(found) / len(found) if len(found) >= least_known else None
 
 
-def _names(label: str) -> set[str]:
-    return {_first_name(part) for part in label.split(",")}
+def recognised(
+    answer: NDArray[np.float32], reading: Reading, names: Sequence[str]
+) -> tuple[int, int]:
+    """How many of the named pictures the model sees rightly, and how many names it knows.
 
-
-def _first_name(label: str) -> str:
-    return label.split(",")[0].split(" (")[0].strip().casefold()
+    answer: (pictures, scores).
+    """
+    right = known = 0
+    for row, name in enumerate(names):
+        try:
+            rows = reading.rows(name)
+        except ModelError:
+            continue
+        known += 1
+        right += int(answer[row].argmax()) in rows
+    return right, known

@@ -94,28 +94,31 @@ def rows_of(name: str, layout: Layout) -> list[int]:
     its synonyms ("tench, Tinca tinca"). Raises ModelError when there is none."""
     known = [row for row in range(len(layout.labels)) if row or not layout.has_background]
     wanted = _plain(name)
-    for spellings in (_whole, _synonyms):
+    for spellings in (_whole, synonyms):
         rows = [row for row in known if wanted in spellings(layout.labels[row])]
         if rows:
             return rows
     names = [layout.labels[row] for row in known]
-    parts = {part: label for label in names for part in (label, *_synonyms(label))}
+    parts = {part: label for label in names for part in (label, *synonyms(label))}
     raise ModelError(
         f'no label "{name}" among the {len(names)} of the model{did_you_mean(name, list(parts))}'
     )
+
+
+def synonyms(label: str) -> set[str]:
+    """The names that a label lists, as they are compared."""
+    return {_plain(part) for part in label.split(",")}
 
 
 def _whole(label: str) -> set[str]:
     return {_plain(label)}
 
 
-def _synonyms(label: str) -> set[str]:
-    return {_plain(part) for part in label.split(",")}
-
-
 def _plain(text: str) -> str:
-    """Without case, and without the number or word that told two equal labels apart."""
-    return re.sub(r" \([^()]*\)$", "", " ".join(text.split())).casefold()
+    """Without case, underscores and WordNet's number, and without the number or word that told
+    two equal labels apart."""
+    spaced = " ".join(text.replace("_", " ").split())
+    return re.sub(r"^n\d{8}[ :,-]+| \([^()]*\)$", "", spaced).casefold()
 
 
 def _is_background(label: str) -> bool:

@@ -1,6 +1,5 @@
 """`lookout model make`: a bundle out of anyone's `.tflite` and labels file."""
 
-import math
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from device.bundles.check import Report, check_bundle, first_error, need_ok, what_is_seen
+from device.bundles.check import Report, check_bundle, first_error, need_ok
 from device.bundles.draft import Draft, to_toml
-from device.bundles.evidence import Expected, Reading, choose, groups_like, probes_of
+from device.bundles.evidence import Expected, Reading, choose, groups_like, probes_of, recognised
 from device.bundles.folders import put_in_place, refuse_to_replace
+from device.bundles.goldens import copy_pictures, prove_golden
 from device.bundles.labels import layouts, read_lines
 from device.bundles.manifest import MANIFEST, read_bundle
 from device.bundles.ranges import Candidate, candidates, input_shape
@@ -22,12 +22,9 @@ from device.bundles.tflite_file import EDGETPU_OPERATOR
 from device.bundles.trial import NetworkFacts, TrialRequest, TrialResult, TryModel, check_start
 from device.core.bundle import Activation, Bundle, Fit, Golden, ScoreKind, Variant
 from device.core.detection import Thresholds
-from device.core.scores import Scores, best_groups, best_labels
-from device.errors import ModelError, PictureError
+from device.errors import ModelError
 
 LABELS = "labels.txt"
-SAFE_SHARE = 0.6
-"""Of the score measured here, kept as the least score: kernels and boards differ a little."""
 PROBES_KNOWN = 2
 SUM_SLACK = 0.05
 """Quantized scores of a thousand labels do not add up to one exactly."""
@@ -94,7 +91,7 @@ def make_bundle(request: MakeRequest, try_model: TryModel, embedded: Bundle | No
     with put_in_place(request.output, request.force) as folder:
         variants: dict[Variant, str] = {"cpu": model_name(request.tflite)}
         shutil.copyfile(request.tflite, folder / variants["cpu"])
-        pictures = _copy_pictures(request.goldens, folder)
+        pictures = copy_pictures(request.goldens, folder)
         if request.edgetpu is not None:
             variants["edgetpu"] = _take_edgetpu(request, request.edgetpu, folder, try_model)
         maker = _Maker(request, folder, variants, try_model, embedded)
@@ -134,14 +131,14 @@ class _Maker:
         ways = candidates(shape, tensor, result.file, self._request.input_range)
         activation, scores, why = last_operator(network.operators)
         expected = [*goldens, *probes_of(self._embedded)]
-        answers: list[NDArray[np.float32]] = []
-        if why is None or len(ways) > 1 or len(readings) > 1:
-            answers = self._answers(ways, activation, expected)
-            if why is None:
-                activation, why = _activation_of(answers, network.operators)
-                if activation != "none":
-                    answers = self._answers(ways, activation, expected)
+        answers = self._answers(ways, activation, expected)
+        if why is None:
+            activation, why = _activation_of(answers, network.operators)
+            if activation != "none":
+                answers = self._answers(ways, activation, expected)
         way, reading, notes = _choose(ways, readings, answers, expected, bool(goldens))
+        notes += _probed(answers[ways.index(way)], reading, expected[len(goldens) :])
+        way = replace(way, reason=notes[0].partition("; ")[2])
         notes += [f"scores: {scores}; {why}"]
         notes += [f"labels: {reading.layout.note}"] if reading.layout.note else []
         if reading.groups:
@@ -279,30 +276,6 @@ def model_name(path: Path) -> str:
     return f"{stem[:100]}.tflite"
 
 
-def prove_golden(
-    bundle: Bundle, name: str, rows: Sequence[int], values: NDArray[np.float32], picture: str
-) -> Golden:
-    """Raises ModelError when the model sees something else in the picture."""
-    scores = Scores(values, 0)
-    best, *rest = best_labels(bundle, scores, len(bundle.labels))
-    meant = {bundle.labels[row] for row in rows}
-    # Quantized scores are often equal: then either is the best.
-    best = next((each for each in rest if each.score == best.score and each.name in meant), best)
-    least = math.floor(best.score * SAFE_SHARE * 100) / 100
-    is_group = name in bundle.groups and meant == set(bundle.groups[name].labels)
-    if not is_group and best.name in meant:
-        return Golden(picture=picture, label=best.name, least_score=least)
-    groups = best_groups(bundle, scores, 1)
-    if groups and groups[0].name == name:
-        least = math.floor(groups[0].score * SAFE_SHARE * 100) / 100
-        return Golden(picture=picture, group=name, least_score=least)
-    raise ModelError(
-        f'golden picture {Path(picture).name}: the model does not see "{name}" '
-        f"but: {what_is_seen(bundle, values)}; want a picture that it recognises, "
-        "the labels file of this very model, or another --input-range or --fit"
-    )
-
-
 def _choose(
     ways: Sequence[Candidate],
     readings: Sequence[Reading],
@@ -326,8 +299,19 @@ def _choose(
     tried = ", ".join(
         f"{each.name} {merit:.2f}" for each, merit in zip(ways, choice.merits, strict=True)
     )
-    chosen = replace(way, reason=f"{why} ({tried})")
-    return chosen, reading, [_told(chosen, chosen.reason)]
+    return way, reading, [_told(way, f"{why} ({tried})")]
+
+
+def _probed(answer: NDArray[np.float32], reading: Reading, probes: Sequence[Expected]) -> list[str]:
+    """A proof in passing, where the model's labels are those of the embedded bundle."""
+    right, known = recognised(
+        answer[len(answer) - len(probes) :], reading, [p.name for p in probes]
+    )
+    if known < PROBES_KNOWN:
+        return []
+    told = f"known pictures: it recognises {right} of the embedded bundle's {known}"
+    doubt = "; the file, its labels or its input range may be wrong: prove it with --golden"
+    return [told if right else told + doubt]
 
 
 def _told(way: Candidate, why: str) -> str:
@@ -376,19 +360,3 @@ def _take_edgetpu(request: MakeRequest, path: Path, folder: Path, try_model: Try
             "want the edgetpu_compiler's output as --edgetpu"
         )
     return name
-
-
-def _copy_pictures(goldens: Sequence[tuple[Path, str]], folder: Path) -> list[Expected]:
-    found: list[Expected] = []
-    for number, (picture, name) in enumerate(goldens, start=1):
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", picture.name).lstrip(".-") or "picture"
-        copy = folder / "golden" / (stem if len(goldens) == 1 else f"{number}-{stem}")
-        copy.parent.mkdir(exist_ok=True)
-        try:
-            shutil.copyfile(picture, copy)
-        except FileNotFoundError as exc:
-            raise PictureError(f"{picture}: no such golden picture; check the spelling") from exc
-        except OSError as exc:
-            raise PictureError(f"{picture}: cannot be read: {exc.strerror}") from exc
-        found.append(Expected(copy, name))
-    return found

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, get_args
@@ -388,8 +388,3 @@ def _split(key: str) -> list[str]:
     if key[:1] in "\"'":
         return [key[1:-1]]
     return [part.strip().strip("\"'") for part in key.split(".")]
-
-
-def as_table(values: Mapping[str, str]) -> dict[str, str]:
-    """Sorted, so that the same bundle is the same bytes."""
-    return dict(sorted(values.items()))

@@ -34,13 +34,26 @@ def to_yuv420(frame: VideoFrame, is_jpeg: bool = False) -> Yuv420:
         is_bt709 = min(frame.height, frame.width) >= HIGH_DEFINITION_PX
     else:
         is_bt709 = space in SPACES_LIKE_709
+    if frame.format.is_rgb:
+        is_full, is_bt709 = False, False
     if name not in PLANAR_420:
-        if frame.format.is_rgb:
-            is_full, is_bt709 = False, False
-        frame = frame.reformat(format="yuvj420p" if is_full else "yuv420p")
+        frame = _as_420(frame, is_full)
     turns = round(_number(frame, "rotation", 0) / 90) % 4
     y, u, v = (_plane(frame, index, turns) for index in range(3))
     return Yuv420(y, u, v, is_full_range=is_full, is_bt709=is_bt709)
+
+
+def _as_420(frame: VideoFrame, is_full: bool) -> VideoFrame:
+    """Chroma at half size; numbers keep their range. Of RGB: limited BT.601."""
+    if frame.format.name.startswith("yuvj"):  # these names carry the range themselves
+        return frame.reformat(format="yuvj420p")
+    if not hasattr(frame, "color_range"):  # PyAV 10 knows no range but that of the names
+        return frame.reformat(format="yuv420p")
+    # Named on both sides: what swscale assumes where nothing is said differs between versions
+    # (PyAV 12 and 14 stretched full range once more).
+    after = "JPEG" if is_full else "MPEG"
+    before = "JPEG" if frame.format.is_rgb else after
+    return frame.reformat(format="yuv420p", src_color_range=before, dst_color_range=after)
 
 
 def _number(frame: VideoFrame, name: str, default: int) -> int:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import linuxpy.video.device as linuxpy_video
+try:
+    import linuxpy.video.device as linuxpy_video
+except ImportError:
+    linuxpy_video = None  # the extra `usb` was not installed: said when somebody asks
 
 from device.camera.pi_camera import load_library
 from device.errors import TransientError
@@ -74,7 +77,7 @@ def list_cameras(
     """All that can be found; raises nothing, since a part that cannot be asked is a hint.
 
     pi_camera_info: `Picamera2.global_camera_info`, or raising TransientError where there is
-    none. video: `linuxpy.video.device`, or a fake of it.
+    none. video: `linuxpy.video.device`, or a fake of it; None where it is not installed.
     """
     hints: list[str] = []
     cameras = [*_pi_cameras(pi_camera_info, hints), *_usb_cameras(video, hints)]
@@ -98,6 +101,11 @@ def _pi_cameras(
 
 
 def _usb_cameras(video: Any, hints: list[str]) -> Iterator[FoundCamera]:  # noqa: ANN401
+    if video is None:
+        hints.append(
+            "USB cameras cannot be asked without linuxpy: `pip install 'lookout-appliance[usb]'`"
+        )
+        return
     kind = video.BufferType.VIDEO_CAPTURE
     try:
         for device in video.iter_video_capture_devices():

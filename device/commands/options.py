@@ -4,8 +4,12 @@ import argparse
 import os
 from pathlib import Path
 
+from device import assembly
 from device.config import Config
-from device.settings_file import read_config
+from device.core.toml_keys import KeyLines
+from device.errors import ModelError
+from device.pipeline.planning import plan_regions
+from device.settings_file import Mistake, SettingsError, read_config
 
 DEFAULT_CONFIG = "/etc/lookout/lookout.toml"
 
@@ -39,7 +43,34 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def config_of(arguments: argparse.Namespace) -> Config:
     """Raises ConfigError."""
-    return read_config(arguments.config)
+    return read_settings(arguments.config)
+
+
+def read_settings(path: Path) -> Config:
+    """As `read_config`; of a file with mistakes, names that no bundle knows are told as well.
+
+    Raises:
+        ConfigError: unreadable, or with mistakes: all of them, one a line.
+    """
+    try:
+        return read_config(path)
+    except SettingsError as exc:
+        raise exc.with_more(_unknown_names(exc)) from exc
+
+
+def _unknown_names(refused: SettingsError) -> list[Mistake]:
+    if refused.rest is None:
+        return []
+    store = assembly.open_bundles(refused.rest.device.state_dir)
+    try:
+        _, found = plan_regions(refused.rest, store.find, KeyLines(refused.text))
+    except ModelError:
+        return []  # told once the file itself is mended
+    places = ("regions", "inference")
+    if any(each.key.startswith(places) for each in refused.mistakes):
+        # What a region watches for may be among what was left out, so rules cannot be judged.
+        return [each for each in found if each.key.startswith("regions")]
+    return found
 
 
 def socket_of(arguments: argparse.Namespace) -> Path:

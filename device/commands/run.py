@@ -7,10 +7,10 @@ import tomllib
 from pathlib import Path
 
 from device.appliance import run_box, settings_text
-from device.commands.options import add_config
+from device.commands.options import add_config, read_settings
 from device.config import Config
 from device.errors import ConfigError, ExitCode
-from device.settings_file import parse_config, read_config
+from device.settings_file import parse_config
 from device.wire.state import SettingsState
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def find_settings(path: Path) -> Found:
         ConfigError: refused, and there are no last good ones.
     """
     try:
-        config = read_config(path)
+        config = read_settings(path)
     except ConfigError as exc:
         earlier = last_good(guess_state_dir(path), path, str(exc))
         if earlier is None:

@@ -59,7 +59,7 @@ def _records(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             "start one with `lookout run`"
         )
     with InstanceLock(config.device.state_dir):
-        album = assembly.open_album(config)
+        album = assembly.open_album(config, assembly.system_clock())
         try:
             return [_plain(record) for record in asked_of(album, arguments.id, arguments.limit)]
         finally:

@@ -25,11 +25,17 @@ from device.ports import PressCallback
 log = logging.getLogger(__name__)
 
 DEVICES = Path("/dev")
+MODEL = Path("/proc/device-tree/model")
 
 
-def machine_has_pins(devices: Path = DEVICES) -> bool:
-    """Whether there is a GPIO character device."""
-    return any(devices.glob("gpiochip*"))
+def machine_has_pins(devices: Path = DEVICES, model: Path = MODEL) -> bool:
+    """Whether this is a Raspberry Pi with a GPIO character device: many a laptop has one too,
+    which leads nowhere, and gpiozero knows the pins of Pis alone."""
+    try:
+        is_pi = b"Raspberry Pi" in model.read_bytes()
+    except OSError:
+        return False
+    return is_pi and any(devices.glob("gpiochip*"))
 
 
 def mock_factory() -> Factory:
@@ -60,7 +66,8 @@ def real_factory(name: str | None = None, devices: Path = DEVICES) -> Factory:
             f'sudo apt install python3-{name}, or set [gpio] driver = "mock"'
         ) from exc
     except _errors() as exc:
-        raise _translated(exc, "the GPIO chip", devices) from exc
+        what = 'the GPIO chip ([gpio] driver = "mock" does without)'
+        raise _translated(exc, what, devices) from exc
 
 
 class GpiozeroPins:

@@ -28,14 +28,3 @@ class FakeClassifier:
             raise ValueError(f"bundle {self.bundle.name} has no label {sorted(unknown)}")
         values = np.array([found.get(label, 0.0) for label in self.bundle.labels], np.float32)
         return Scores(values, INFERENCE_NS)
-
-
-def by_brightness(dark: str, bright: str) -> Callable[[Image], Mapping[str, float]]:
-    """The brighter the image, the surer it is `bright` and not `dark`."""
-
-    def look(image: Image) -> Mapping[str, float]:
-        plane = image.pixels if hasattr(image, "pixels") else image.y
-        share = float(plane.mean()) / 255.0
-        return {dark: 1.0 - share, bright: share}
-
-    return look

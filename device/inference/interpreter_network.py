@@ -52,7 +52,10 @@ def load_network(make: InterpreterFactory, path: Path, threads: int) -> "Interpr
         interpreter.allocate_tensors()
         return InterpreterNetwork(interpreter, operators, path.name)
     except (ValueError, RuntimeError, TypeError, OSError) as exc:
-        raise ModelError(f"{path.name}: this runtime cannot load it: {_one_line(exc)}") from exc
+        raise ModelError(
+            f"{path.name}: this runtime cannot load it: {_one_line(exc)}; "
+            "want a whole .tflite file, its operators all built in"
+        ) from exc
 
 
 class InterpreterNetwork:

@@ -14,7 +14,7 @@ from device.errors import PictureError
 PIXELS_MAX = 100_000_000
 """A hundred megapixels, which a Pi still holds in memory; beyond it is a mistake or an attack."""
 
-KINDS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "MPO")
+KINDS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """What is decoded; each further format of Pillow's would be one more door to untrusted bytes."""
 
 SEEN = "want a whole picture: JPEG, PNG, BMP, GIF, WebP, TIFF or PPM"

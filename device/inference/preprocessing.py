@@ -118,6 +118,6 @@ def scale_rgb(image: Rgb, height_px: int, width_px: int) -> Pixels:
     if image.size == (height_px, width_px):
         return np.ascontiguousarray(image.pixels)
     picture = PIL.Image.fromarray(image.pixels)
-    # The gap lets Pillow average whole pixels first: half the time, 45 dB from the full filter.
-    scaled = picture.resize((width_px, height_px), PIL.Image.Resampling.BILINEAR, reducing_gap=1.0)
+    # Not with `reducing_gap`: half the time, but stripes of 4 pixels keep three times the contrast.
+    scaled = picture.resize((width_px, height_px), PIL.Image.Resampling.BILINEAR)
     return np.asarray(scaled)

@@ -12,11 +12,12 @@ class LoginError(Exception):
     """A file that the settings name cannot be used; its text is for people."""
 
 
-class _NamedContext(ssl.SSLContext):
+class NamedContext(ssl.SSLContext):
     """Checks the certificate against the host's name, though the socket goes to an address:
     paho knows only the address, which was looked up before."""
 
     name = ""
+    _last: ssl.SSLSocket | None = None
 
     def wrap_socket(
         self,
@@ -27,7 +28,7 @@ class _NamedContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLSocket:
-        return super().wrap_socket(
+        self._last = super().wrap_socket(
             sock,
             server_side=server_side,
             do_handshake_on_connect=do_handshake_on_connect,
@@ -35,15 +36,21 @@ class _NamedContext(ssl.SSLContext):
             server_hostname=self.name,
             session=session,
         )
+        return self._last
+
+    def abandon(self) -> None:
+        """Close the socket whose handshake failed: paho forgets it, open."""
+        if self._last is not None:
+            self._last.close()
 
 
-def tls_context(config: TlsConfig, host: str) -> ssl.SSLContext:
+def tls_context(config: TlsConfig, host: str) -> NamedContext:
     """Read anew for each connection, so that a mended file needs no restart.
 
     Raises:
         LoginError: a file is missing, unreadable or not PEM.
     """
-    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
     context.name = host
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if config.ca_file is None:

@@ -109,9 +109,15 @@ def of_silence(config: MqttConfig) -> str:
     return f"{place(config)}: it does not answer in time; is it an MQTT broker? mend [mqtt] port"
 
 
-def of_end(config: MqttConfig, was_connected: bool) -> str:
-    if was_connected:
+def of_end(config: MqttConfig, was_connected: bool, was_steady: bool) -> str:
+    if was_connected and was_steady:
         return f"{place(config)}: the connection was lost; it is tried again"
+    if was_connected:
+        # mosquitto 2.0.11 says nothing when it throws one client off for another.
+        return (
+            f"{place(config)}: the connection was soon lost; if that goes on, another client may"
+            " have the same client id: give each device a [device] name of its own"
+        )
     hint = (
         "it may want a client certificate: [mqtt.tls] cert_file and key_file"
         if config.tls is not None

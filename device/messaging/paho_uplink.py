@@ -6,11 +6,9 @@ a lost connection is sent again from there.
 """
 
 import logging
-import os
 import select
 import ssl
 from collections.abc import Callable
-from threading import Lock
 from typing import Literal
 
 from paho.mqtt import client as mqtt
@@ -22,8 +20,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from device.config import MqttConfig
 from device.core.delivery import backoff_s
 from device.messaging import broker_problems as problems
-from device.messaging.broker_login import LoginError, password, tls_context
+from device.messaging.broker_login import LoginError, NamedContext, password, tls_context
 from device.messaging.resolving import Lookup, Resolve, resolve
+from device.messaging.wake_pipe import WakePipe
 from device.ports import Clock, StoredEvent
 from device.wire.events import CONTENT_TYPE
 from device.wire.names import RunId, Topics
@@ -92,10 +91,7 @@ class PahoUplink:
         self._is_state_due = False
         self._farewell_id: int | None = None
         """Packet id of the last `offline`."""
-        self._awake = Lock()
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self._waking = WakePipe()
         self._is_closed = False
 
     # --- the port ---------------------------------------------------------------------------
@@ -152,24 +148,17 @@ class PahoUplink:
         self._send_state()
 
     def wake(self) -> None:
-        with self._awake:
-            if not self._is_closed:
-                try:
-                    os.write(self._wake_write, b"!")
-                except BlockingIOError:
-                    return  # it is full of wakes already
+        self._waking.wake()
 
     def close(self) -> None:
         if self._is_closed:
             return
         if self._client is not None and self._is_connected:
             self._say_goodbye(self._client)
-        self._client = None
+        self._drop_client()
         self._is_connected = False
-        with self._awake:
-            self._is_closed = True
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+        self._is_closed = True
+        self._waking.close()
 
     def _say_goodbye(self, client: mqtt.Client) -> None:
         mid = self._publish_availability(client, "offline")
@@ -192,12 +181,12 @@ class PahoUplink:
         if self._lookup is None:
             wait_ns = self._retry_ns - now_ns
             if wait_ns > 0:
-                self._pause(min(timeout_s, wait_ns / 1e9))
+                self._waking.pause(min(timeout_s, wait_ns / 1e9))
                 return
             self._lookup = Lookup(self._config.host, self._config.port_number, self._ask, self.wake)
             self._began_ns = now_ns
         if self._lookup.answer is None:
-            self._pause(timeout_s)
+            self._waking.pause(timeout_s)
         answer = self._lookup.answer
         if answer is None:
             # It may take a minute; another question would only wait beside this one.
@@ -210,21 +199,12 @@ class PahoUplink:
             return
         self._connect(answer.addresses[self._failures % len(answer.addresses)])
 
-    def _pause(self, timeout_s: float) -> None:
-        poll = select.poll()
-        poll.register(self._wake_read, select.POLLIN)
-        poll.poll(max(timeout_s, 0.0) * 1000)
-        self._drain_wakes()
-
-    def _drain_wakes(self) -> None:
-        try:
-            os.read(self._wake_read, 4096)
-        except BlockingIOError:
-            return
-
     def _connect(self, address: str) -> None:
+        tls = None
         try:
-            client = self._new_client()
+            if self._config.tls is not None:
+                tls = tls_context(self._config.tls, self._config.host)
+            client = self._new_client(tls)
             # Clean start, no session: brokers keep nothing for a client that only publishes and
             # sends again from its own disk.
             client.connect(
@@ -236,12 +216,14 @@ class PahoUplink:
         except LoginError as exc:
             self._fail(str(exc))
         except (OSError, ValueError) as exc:
+            if tls is not None:
+                tls.abandon()
             self._fail(problems.of_exception(self._config, exc))
         else:
             self._client = client
             self._began_ns = self._clock.monotonic_ns()
 
-    def _new_client(self) -> mqtt.Client:
+    def _new_client(self, tls: NamedContext | None) -> mqtt.Client:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._topics.device,
@@ -257,8 +239,8 @@ class PahoUplink:
         if self._config.username is not None:
             path = self._config.password_file
             client.username_pw_set(self._config.username, None if path is None else password(path))
-        if self._config.tls is not None:
-            client.tls_set_context(tls_context(self._config.tls, self._config.host))
+        if tls is not None:
+            client.tls_set_context(tls)
         return client
 
     def _availability(self, status: Literal["online", "offline"]) -> bytes:
@@ -286,17 +268,17 @@ class PahoUplink:
         paho's callbacks run in here, on this thread."""
         sock = client.socket()
         if sock is None:
-            self._lose(problems.of_end(self._config, self._is_connected))
+            self._lose()
             return
         poll = select.poll()
-        poll.register(self._wake_read, select.POLLIN)
+        poll.register(self._waking.fileno, select.POLLIN)
         poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if client.want_write() else 0))
         # TLS may have bytes ready that the socket no longer shows.
         is_pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
         has_news = bool(self._acknowledged or self._refused)
         ready = dict(poll.poll(0 if is_pending or has_news else max(timeout_s, 0.0) * 1000))
-        if self._wake_read in ready:
-            self._drain_wakes()
+        if self._waking.fileno in ready:
+            self._waking.drain()
         happened = ready.get(sock.fileno(), 0)
         if happened & ~select.POLLOUT or is_pending:
             client.loop_read()
@@ -304,7 +286,7 @@ class PahoUplink:
             client.loop_write()
         client.loop_misc()
         if self._client is client and client.socket() is None:
-            self._lose(problems.of_end(self._config, self._is_connected))
+            self._lose()
 
     def _on_connect(
         self,
@@ -381,19 +363,16 @@ class PahoUplink:
 
     # --- losing it ----------------------------------------------------------------------------
 
-    def _lose(self, problem: str) -> None:
+    def _lose(self, problem: str | None = None) -> None:
         if self._client is None:
             return  # told already, with a better reason
-        now_ns = self._clock.monotonic_ns()
-        if self._is_connected and now_ns - self._began_ns > STEADY_NS:
+        was_steady = self._clock.monotonic_ns() - self._began_ns > STEADY_NS
+        if self._is_connected and was_steady:
             self._failures = 0
-        self._fail(problem)
+        self._fail(problem or problems.of_end(self._config, self._is_connected, was_steady))
 
     def _fail(self, problem: str) -> None:
-        client, self._client = self._client, None
-        sock = None if client is None else client.socket()
-        if sock is not None:
-            sock.close()
+        self._drop_client()
         self._is_connected = False
         self._rows.clear()
         self._refused.clear()
@@ -402,6 +381,12 @@ class PahoUplink:
         wait_s = backoff_s(self._failures, self._jitter())
         self._retry_ns = self._clock.monotonic_ns() + round(wait_s * 1e9)
         self._tell(problem, wait_s)
+
+    def _drop_client(self) -> None:
+        client, self._client = self._client, None
+        sock = None if client is None else client.socket()
+        if sock is not None:
+            sock.close()
 
     def _tell(self, problem: str, wait_s: float = 0.0) -> None:
         if problem != self._problem:

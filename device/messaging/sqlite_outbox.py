@@ -173,15 +173,24 @@ class SqliteOutbox:
                 self._tight_bytes = None
                 log.info("outbox has room again bound_bytes=%d", self._max_bytes)
             try:
-                return self._append(drafts, self._tight_bytes or self._max_bytes)
+                return self._append(drafts, self._bound_bytes)
             except sqlite3.OperationalError as exc:
-                if not is_full(exc) or not self._ballast.drop():
+                if not is_full(exc) or not self._make_room():
                     raise
-                # Room for deletes and the log now; the file itself must not grow any more.
-                batch = sum(size_of(each.payload) for each in self._number(drafts))
-                self._tight_bytes = max(self._totals.size_bytes - batch, 1)
-                log.warning("disk full freed_bytes=ballast bound_bytes=%d", self._tight_bytes)
-                return self._append(drafts, self._tight_bytes)
+                return self._append(drafts, self._bound_bytes)
+
+    @property
+    def _bound_bytes(self) -> int:
+        return self._max_bytes if self._tight_bytes is None else self._tight_bytes
+
+    def _make_room(self) -> bool:
+        """On a full disk: room for deletes and the log, by ending the ballast. The file itself
+        must not grow any more, so from now on each new event pushes out an old one."""
+        if not self._ballast.drop():
+            return False
+        self._tight_bytes = max(self._totals.size_bytes, 1)
+        log.warning("disk full freed_bytes=ballast bound_bytes=%d", self._tight_bytes)
+        return True
 
     def _number(self, drafts: Sequence[Draft]) -> list[Numbered]:
         return self._numberer.number_all(drafts, self._totals.last_seq)
@@ -272,19 +281,27 @@ class SqliteOutbox:
         if not rows:
             return
         with self._healing():
-            totals = self._totals
-            with self._transaction():
-                for row in rows:
-                    for (length,) in self._db.execute(
-                        "DELETE FROM events WHERE row = ? RETURNING length(payload)", (row,)
-                    ).fetchall():
-                        totals = replace(
-                            totals,
-                            waiting=totals.waiting - 1,
-                            size_bytes=totals.size_bytes - length - size_of(b""),
-                        )
-                self._write(totals)
-            self._totals = totals
+            try:
+                self._remove(rows)
+            except sqlite3.OperationalError as exc:
+                if not is_full(exc) or not self._make_room():
+                    raise
+                self._remove(rows)
+
+    def _remove(self, rows: Sequence[int]) -> None:
+        totals = self._totals
+        with self._transaction():
+            for row in rows:
+                for (length,) in self._db.execute(
+                    "DELETE FROM events WHERE row = ? RETURNING length(payload)", (row,)
+                ).fetchall():
+                    totals = replace(
+                        totals,
+                        waiting=totals.waiting - 1,
+                        size_bytes=totals.size_bytes - length - size_of(b""),
+                    )
+            self._write(totals)
+        self._totals = totals
 
     def close(self) -> None:
         if self._is_closed:

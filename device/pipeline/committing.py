@@ -72,6 +72,7 @@ class Committer:
         self._spare: Outbox | None = None
         self._told_runs: set[RunId] = set()
         self._told_damage: str | None = None
+        self._news: list[tuple[Event, Keepsake | None]] = []
         self._problem: str | None = None
         self._failing_since_ns: int | None = None
         self._retry_ns = 0
@@ -118,8 +119,8 @@ class Committer:
     # --- in ---------------------------------------------------------------------------------
 
     def commit(self, batch: Sequence[Queued]) -> bool:
-        """Store all in one transaction and tell of them; False: the caller keeps them and comes
-        again. An empty batch only opens the outbox."""
+        """Store all in one transaction, to be told with `tell`. False: the caller keeps them and
+        comes again. An empty batch only opens the outbox."""
         if not batch and self.is_started:
             return True
         now_ns = self._clock.monotonic_ns()
@@ -177,9 +178,16 @@ class Committer:
         self._expelled += appended.expelled
         self._oversize += appended.oversize
         keepsakes = [*([None] * len(front)), *(each.keepsake for each in batch)]
-        news = [(event, None) for event in appended.gaps]
-        self._on_committed([*news, *zip(appended.events, keepsakes, strict=True)])
+        self._news += [(event, None) for event in appended.gaps]
+        self._news += zip(appended.events, keepsakes, strict=True)
         return appended
+
+    def tell(self) -> None:
+        """Tell of what is committed. Apart from `commit`, because a listener that raises must not
+        bring the same drafts to disk again."""
+        news, self._news = self._news, []
+        if news:
+            self._on_committed(news)
 
     def _note_failure(self, problem: str, now_ns: int) -> None:
         if self._failing_since_ns is None:

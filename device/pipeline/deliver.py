@@ -28,6 +28,9 @@ SETTLE_NS = 100_000_000
 """Acknowledged rows are removed together: each transaction costs the card a sync."""
 
 TURN_S = 0.5
+"""How long an outbox turn waits for work, at most."""
+
+NOT_DUE_NS = 1 << 62
 NO_PLACES = Room(backlog=0, live=0)
 
 
@@ -72,7 +75,7 @@ class Delivery:
     on_committed: called on the outbox thread with what is on disk now, in order.
     first: the draft of `run.started`, which comes before any other of its run.
     spare_factory: an outbox in memory for a disk that fails; see `Committer`.
-    jitter: random, 0 to 1.
+    jitter: random, 0 to 1. turn_s: how long an outbox turn waits for work.
     """
 
     def __init__(
@@ -87,12 +90,14 @@ class Delivery:
         first: Callable[[PreviousRun | None], Draft],
         spare_factory: Callable[[PreviousRun | None], Outbox] | None = None,
         jitter: Callable[[], float] = random.random,
+        turn_s: float = TURN_S,
     ) -> None:
         self._uplink_factory = uplink_factory
         self._settings = settings
         self._group_ns = group_ms * 1_000_000
         self._clock = clock
         self._jitter = jitter
+        self._turn_s = turn_s
         self._committer = Committer(outbox_factory, spare_factory, first, on_committed, clock)
         self._uplink: Uplink | None = None
         self._sender: Sender | None = None
@@ -171,7 +176,7 @@ class Delivery:
 
     def outbox_turn(self) -> None:
         """Commit what is due, forget what has arrived, and hand on what there is room for; waits
-        at most `TURN_S` for any of it."""
+        at most `turn_s` for any of it."""
         with self._changed:
             wait_s = self._idle_s()
             if wait_s > 0:
@@ -202,7 +207,7 @@ class Delivery:
         if self._is_restart_asked or is_feeding:
             return 0.0
         wait_ns = min(self._commit_in_ns(), self._settle_in_ns())
-        return min(max(wait_ns, 0) / 1e9, TURN_S)
+        return min(max(wait_ns, 0) / 1e9, self._turn_s)
 
     def _commit_in_ns(self) -> int:
         now_ns = self._clock.monotonic_ns()
@@ -210,14 +215,14 @@ class Delivery:
         if not self._committer.is_started:
             return pause_ns
         if not self._queue and not self._lost:
-            return round(TURN_S * 1e9)
+            return NOT_DUE_NS
         if not self._queue or len(self._queue) >= BATCH_AT_MOST:
             return pause_ns
         return max(pause_ns, self._queue[0].arrived_ns + self._group_ns - now_ns)
 
     def _settle_in_ns(self) -> int:
         if not self._settled:
-            return round(TURN_S * 1e9)
+            return NOT_DUE_NS
         if len(self._settled) >= SETTLE_AT:
             return 0
         return self._settled_ns + SETTLE_NS - self._clock.monotonic_ns()
@@ -237,6 +242,7 @@ class Delivery:
             for _ in batch:
                 self._queue.popleft()
             self._lost -= lost
+        self._committer.tell()
         return True
 
     def _gap(self, lost: Counter[str]) -> Queued:
@@ -265,7 +271,7 @@ class Delivery:
 
     def uplink_turn(self) -> None:
         """Network work for about a second at most, once there is a run."""
-        if not self._has_run.wait(TURN_S):
+        if not self._has_run.wait(self._turn_s):
             return
         sender = self._sender or self._start_sender()
         arrived, is_new = sender.turn(1.0)

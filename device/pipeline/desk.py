@@ -3,7 +3,6 @@
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, Queue
-from threading import Event
 from typing import Any
 
 from device.core.images import Image, Rectangle
@@ -13,7 +12,7 @@ from device.pipeline.deliver import Delivery
 from device.pipeline.journal import Feed
 from device.pipeline.look import RegionPlan
 from device.pipeline.reporting import Reporting
-from device.ports import Album
+from device.ports import Album, Closed
 from device.wire.bodies import RegionSight
 from device.wire.control import ControlEnd, ControlItem, ControlRequest, Record
 
@@ -48,7 +47,7 @@ class Desk:
         self._draw = draw
         self._descriptions = descriptions
 
-    def answer(self, request: ControlRequest, closed: Event) -> Iterator[ControlItem | ControlEnd]:
+    def answer(self, request: ControlRequest, closed: Closed) -> Iterator[ControlItem | ControlEnd]:
         """closed: set when nobody listens any more.
 
         Raises:
@@ -84,7 +83,7 @@ class Desk:
     def _parts(self) -> dict[str, Any]:
         return {"parts": self._descriptions()}
 
-    def _watch(self, closed: Event) -> Iterator[ControlItem | ControlEnd]:
+    def _watch(self, closed: Closed) -> Iterator[ControlItem | ControlEnd]:
         queue = self._feed.subscribe()
         try:
             while not closed.is_set():

@@ -5,8 +5,9 @@ from difflib import get_close_matches
 
 from device.config import Config, RegionConfig
 from device.core.bundle import Bundle
+from device.core.toml_keys import KeyLines
 from device.pipeline.look import RegionPlan
-from device.settings_file import KeyLines, Mistake
+from device.settings_file import Mistake
 
 
 def plan_regions(
@@ -39,7 +40,11 @@ def plan_regions(
 
 def unknown(target: str, bundle: Bundle) -> str:
     """What to say of a name that is neither group nor label."""
-    close = get_close_matches(target, [*bundle.groups, *bundle.labels], n=3, cutoff=0.6)
+    close = [
+        each
+        for names in (bundle.groups, bundle.labels)
+        for each in get_close_matches(target, names, n=2, cutoff=0.6)
+    ]
     hint = f"did you mean {' or '.join(chr(34) + each + chr(34) for each in close)}? " * bool(close)
     return (
         f'bundle {bundle.name} has no label or group "{target}"; {hint}'

@@ -18,6 +18,7 @@ from device.wire.control import Record
 from device.wire.events import time_text
 
 NS_PER_MS = 1_000_000
+LEAST_TOLD = 0.01
 
 
 def why(
@@ -126,8 +127,9 @@ def label_scores(sight: Sight) -> list[LabelScore]:
 
 
 def region_sight(name: str, scores: Mapping[str, float], present: Sequence[str]) -> RegionSight:
-    """Best targets first."""
-    ranked = sorted(scores.items(), key=lambda each: -each[1])[:LABELS_TOLD]
+    """Best targets first; below one in a hundred they are ties, and left out."""
+    told = [each for each in scores.items() if each[1] >= LEAST_TOLD]
+    ranked = sorted(told, key=lambda each: -each[1])[:LABELS_TOLD]
     return RegionSight(
         region=name,
         present=list(present),

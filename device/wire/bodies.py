@@ -1,7 +1,6 @@
 """What an event can say: one model a kind, read and written by pydantic.
 
-Readers ignore fields that they do not know: an old reader meets a newer writer. A field is
-only ever added.
+A reader may be older than the box: it skips unknown fields, and fields are only ever added.
 """
 
 from typing import Annotated, ClassVar, Literal, TypeAlias

@@ -25,8 +25,8 @@ def is_name(text: str) -> bool:
 class RunId:
     """One start of the box.
 
-    number: counted in the outbox from 1. digits: 8 random hex digits, so that even a card that
-    lies about flushing cannot give one id to two events.
+    number: counted in the outbox from 1. digits: 8 random hex digits: a card may forget a
+    number that it said it had kept, and two runs would share their ids.
     """
 
     number: int

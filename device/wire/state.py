@@ -109,7 +109,7 @@ class State(Part):
 
 
 class Availability(Part):
-    """`online` or `offline`, with the run: a hint, not a proof."""
+    """Whether the box is connected, as far as the broker knows."""
 
     status: Literal["online", "offline"]
     """`offline` is the will that the broker publishes when the box is silent, too."""

@@ -21,7 +21,7 @@ OUTPUTS = {
     "relay": OutputConfig(pin=27, active_high=False),
     "fan": OutputConfig(pin=22, safe="on"),
 }
-HOLD_S = 0.3
+HOLD_S = 0.8
 BUTTONS = {
     "look": ButtonConfig(pin=5, hold_s=HOLD_S, bounce_s=0.0),
     "other": ButtonConfig(pin=6, hold_s=HOLD_S, bounce_s=0.0, pull="down"),

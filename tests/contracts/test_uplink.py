@@ -1,5 +1,6 @@
 """What every uplink promises; paho's against a real broker."""
 
+import importlib.util
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ import pytest
 
 from device.clocks import SystemClock
 from device.config import MqttConfig
+from device.demo_broker import DemoBroker
 from device.messaging.fake_uplink import FakeUplink
 from device.messaging.paho_uplink import PahoUplink
 from device.ports import StoredEvent, Uplink
 from device.wire.names import RunId, Topics
 from tests.kit.broker import Broker, free_port
 from tests.kit.waiting import wait_until
-from tests.tools import require_tool
+from tests.tools import absent, require_tool
 
 RUN = RunId(1, "00000000")
 
@@ -173,3 +175,23 @@ def test_paho_closes_without_ever_having_connected() -> None:
     uplink.turn(0.0)
     uplink.close()
     assert not uplink.is_connected
+
+
+def test_paho_speaks_to_the_broker_that_pip_brings(tmp_path: Path) -> None:
+    if importlib.util.find_spec("iotcore") is None:
+        absent("the package iotcore")
+    broker = DemoBroker(tmp_path, choice="pip")
+    uplink = PahoUplink(
+        MqttConfig(port=broker.port), Topics("home", "garden"), RUN, SystemClock(), lambda: 0.0
+    )
+    stage = Stage(uplink, broker.close, lambda: None)
+    try:
+        stage.connect()
+        for row in range(1, 6):
+            uplink.publish(stored(row))
+        assert sorted(stage.arrived(5)) == [1, 2, 3, 4, 5]
+        stage.take_away()
+        stage.turn_until(lambda: not uplink.is_connected, "the loss is noticed")
+    finally:
+        uplink.close()
+        broker.close()

@@ -7,8 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from device.config import Config
+from device.core.toml_keys import KeyLines
 from device.errors import ConfigError, ExitCode
-from device.settings_file import KeyLines, parse_config, read_config
+from device.settings_file import SettingsError, parse_config, read_config
 
 LAMP = "[outputs.lamp]\npin = 17\n"
 
@@ -196,6 +197,28 @@ tls = { ca_fil = "a.pem" }
         ["box.toml:16", "mqtt.port"],
         ["box.toml:17", "mqtt.tls.ca_fil"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "left"),
+    [
+        ('[camera]\nsorce = "usb"\nrotation = 180', "[camera]\nrotation = 180"),
+        ("[regions.a]\nbox = [0, 0, 1]\nwatch = ['cat']", "[regions.a]\nwatch = ['cat']"),
+        ("[regions.a]\nmasks = [[0, 0, 1, 1], [1, 0, 0, 1]]", "[regions.a]"),
+        ("[outputs.lamp]\n[outputs.bell]\npin = 1", "[outputs.bell]\npin = 1"),
+        ("[regions.Feeder]\n[regions.a]", "[regions.a]"),
+        ("[regions.a.thresholds]\ncat = { low = 0.1 }", "[regions.a]"),
+        ('[camera]\nsource = "video"\n[mqtt]\nhost = "b"', '[mqtt]\nhost = "b"'),
+        ("regions = 3", ""),
+        (LAMP + '[rules.x]\noutput = "lmap"\nseen = "cat"', None),
+    ],
+)
+def test_what_is_not_wrong_is_left_for_further_checks(wrong: str, left: str | None) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_config(wrong, "box.toml")
+    assert caught.value.rest is not None
+    if left is not None:
+        assert caught.value.rest == parse_config(left, "left.toml")
 
 
 def test_an_output_that_is_wrong_in_itself_is_still_known_to_its_rules() -> None:

@@ -2,7 +2,8 @@
 
     python -m tests.faults.delivering STATE_FOLDER PORT
 
-It runs until SIGTERM (ends as asked) or SIGKILL.
+It runs until SIGTERM (ends as asked) or SIGKILL. After SIGUSR1 it makes no more events, and goes
+on sending those that are there.
 """
 
 import random
@@ -45,8 +46,9 @@ def first(previous: PreviousRun | None) -> Draft:
 
 
 def main(state_folder: Path, port: int) -> None:
-    stop = Event()
+    stop, quiet = Event(), Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGUSR1, lambda *_: quiet.set())
     delivery = Delivery(
         outbox_factory=lambda: SqliteOutbox(
             state_folder / "outbox.db", "garden", "home", 100_000_000
@@ -79,8 +81,9 @@ def main(state_folder: Path, port: int) -> None:
     for number in count():
         if stop.wait(EVERY_S * random.uniform(0.5, 1.5)):
             break
-        # Each event has a content of its own: the same id twice would show.
-        delivery.report(draft(ClockAnchor(step_s=number + random.random())))
+        if not quiet.is_set():
+            # Each event has a content of its own: the same id twice would show.
+            delivery.report(draft(ClockAnchor(step_s=number + random.random())))
     delivery.wake()
     for thread in threads:
         thread.join(timeout=5.0)

@@ -15,7 +15,7 @@ from tests.kit.power_cut_folder import PowerCutFolder
 from tests.kit.waiting import pause
 from tests.tools import REPOSITORY, absent, require_tool
 
-CUTS = 15
+CUTS = 20
 
 Key = tuple[str, int]
 

@@ -30,7 +30,14 @@ def lookout(*words: str | Path, timeout_s: float = 60.0) -> "subprocess.Complete
 class Box:
     """folder: its own. port: of the broker. more: further settings, TOML."""
 
-    def __init__(self, folder: Path, port: int, more: str = "", picture_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        more: str = "",
+        picture_s: float = 0.5,
+        frames_per_s: float = 10.0,
+    ) -> None:
         self.folder = folder
         self.state_dir = folder / "state"
         self.pins_dir = folder / "pins"
@@ -52,6 +59,7 @@ port = {port}
 source = "pictures"
 path = "{DEMO_PICTURES}"
 picture_s = {picture_s}
+frames_per_s = {frames_per_s}
 [outputs.lamp]
 pin = 17
 [buttons.look]

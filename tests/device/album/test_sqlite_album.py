@@ -16,6 +16,7 @@ from device.core.images import Rectangle, Rgb
 from device.errors import OutputError, TransientError
 from device.ports import Keepsake, Page
 from device.wire.control import Record
+from tests.tools import REPOSITORY
 
 BOX = Rectangle(top=0.25, left=0.25, bottom=0.75, right=0.75)
 MAX_BYTES = 2_000_000
@@ -92,7 +93,7 @@ def test_what_was_kept_is_there_after_a_restart(folder: Path, open_album: Open) 
 
 def test_the_disk_holds_no_more_than_the_bound(folder: Path, open_album: Open) -> None:
     album = open_album()
-    for number in range(300):
+    for number in range(200):
         album.keep([page(number)])
         assert album.size_bytes <= MAX_BYTES
     # The index of the write-ahead log is shared memory: a file of 32 KiB that is not counted.
@@ -118,7 +119,7 @@ def test_days_that_are_gone_leave_no_folder(folder: Path, open_album: Open) -> N
     old = page(1)
     album.keep([Page(record(1, day="2020-01-01"), old.keepsake)])
     assert (folder / "pictures" / "2020-01-01").is_dir()
-    for number in range(2, 300):
+    for number in range(2, 200):
         album.keep([page(number)])
     assert not (folder / "pictures" / "2020-01-01").exists()
 
@@ -253,7 +254,8 @@ album.keep([page(3)])
 assert [each.headline for each in album.recent(5)] == ["cat 3", "cat 1"]
 album.close()
 """
-    subprocess.run([sys.executable, "-c", program, str(tmp_path / "album")], check=True)
+    command = [sys.executable, "-c", program, str(tmp_path / "album")]
+    subprocess.run(command, check=True, cwd=REPOSITORY)
 
 
 def test_an_album_that_was_killed_opens_again(tmp_path: Path) -> None:
@@ -269,7 +271,10 @@ for number in range(20):
 os.kill(os.getpid(), 9)
 """
     folder = tmp_path / "album"
-    subprocess.run([sys.executable, "-c", program, str(folder)], check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], check=False, cwd=REPOSITORY
+    )
+    assert killed.returncode == -9
     album = SqliteAlbum(folder, MAX_BYTES, 160, keeps_pictures=True)
     assert len(album.recent(100)) == len(pictures(folder)) == 20
     album.close()

@@ -79,3 +79,8 @@ def test_a_camera_that_fails_when_asked_is_a_hint() -> None:
     listing = found(webcam)
     assert listing.cameras == ()
     assert "cannot all be asked" in listing.hints[-1]
+
+
+def test_without_linuxpy_the_list_says_what_to_install() -> None:
+    found = list_cameras(pi_camera_info=list, video=None)
+    assert any("lookout-appliance[usb]" in hint for hint in found.hints)

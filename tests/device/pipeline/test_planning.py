@@ -1,9 +1,10 @@
 """Settings and bundles brought together."""
 
 from device.core.bundle import Bundle
+from device.core.toml_keys import KeyLines
 from device.pipeline.look import RegionPlan
 from device.pipeline.planning import plan_regions
-from device.settings_file import KeyLines, Mistake, parse_config
+from device.settings_file import Mistake, parse_config
 from tests.device.pipeline.scene import BUNDLE
 
 

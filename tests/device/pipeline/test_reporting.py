@@ -43,6 +43,7 @@ class Reported:
             uplink_factory=lambda _: self.uplink,
             settings=DeliverySettings(),
             group_ms=0,
+            turn_s=0.001,
             clock=clock,
             on_committed=journal.committed,
             first=first,

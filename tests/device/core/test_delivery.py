@@ -1,0 +1,71 @@
+"""The window, the live share and the backoff."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.core.delivery import DeliverySettings, DeliveryState, Room, backoff_s, room
+
+SETTINGS = DeliverySettings(window=8, live_share=0.25)
+windows = st.integers(min_value=1, max_value=1000)
+shares = st.floats(min_value=0.0, max_value=1.0)
+
+
+def test_an_empty_window_has_room_for_the_backlog_but_for_the_live_places() -> None:
+    assert room(DeliveryState(), SETTINGS) == Room(backlog=6, live=8)
+
+
+def test_a_full_backlog_leaves_the_live_places_to_new_events() -> None:
+    state = DeliveryState(under_way=frozenset(range(1, 7)), live_from=100)
+    assert room(state, SETTINGS) == Room(backlog=0, live=2)
+
+
+def test_new_events_may_fill_the_whole_window() -> None:
+    state = DeliveryState(under_way=frozenset(range(100, 107)), live_from=100)
+    assert room(state, SETTINGS) == Room(backlog=1, live=1)
+
+
+def test_a_window_of_one_serves_the_backlog_too() -> None:
+    assert room(DeliveryState(), DeliverySettings(window=1)) == Room(backlog=1, live=1)
+
+
+def test_a_settled_row_makes_room() -> None:
+    state = DeliveryState().sent(1).sent(2)
+    assert state.settled(1).under_way == frozenset({2})
+
+
+@given(
+    window=windows,
+    share=shares,
+    rows=st.frozensets(st.integers(1, 3000), max_size=1000),
+    live=st.integers(0, 3000),
+)
+def test_what_is_under_way_never_exceeds_the_window(
+    window: int, share: float, rows: frozenset[int], live: int
+) -> None:
+    found = room(
+        DeliveryState(under_way=rows, live_from=live),
+        DeliverySettings(window=window, live_share=share),
+    )
+    assert 0 <= found.backlog <= found.live
+    assert len(rows) + found.live <= max(window, len(rows))
+
+
+@given(window=st.integers(2, 1000), share=shares, backlog=st.integers(0, 5000))
+def test_a_backlog_alone_always_leaves_a_place_for_a_new_event(
+    window: int, share: float, backlog: int
+) -> None:
+    settings = DeliverySettings(window=window, live_share=share)
+    state = DeliveryState(live_from=10_000)
+    sent = min(room(state, settings).backlog, backlog)
+    state = DeliveryState(under_way=frozenset(range(sent)), live_from=10_000)
+    assert room(state, settings).live >= 1
+
+
+@given(failures=st.integers(0, 10_000), jitter=st.floats(0.0, 1.0))
+def test_a_backoff_stays_between_its_bounds(failures: int, jitter: float) -> None:
+    assert 0.5 <= backoff_s(failures, jitter) <= 60.0
+
+
+@given(failures=st.integers(0, 100), jitter=st.floats(0.0, 1.0))
+def test_more_failures_never_wait_less(failures: int, jitter: float) -> None:
+    assert backoff_s(failures + 1, jitter) >= backoff_s(failures, jitter)
