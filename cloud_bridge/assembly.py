@@ -2,6 +2,7 @@
 
 import logging
 import random
+import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from threading import Event
 
 from cloud_bridge.clocks import SystemClock
 from cloud_bridge.config import Config
+from cloud_bridge.downlink.google_commands import GoogleCommands
+from cloud_bridge.downlink.sending import Sending
+from cloud_bridge.downlink.sqlite_versions import SqliteVersions
 from cloud_bridge.errors import OutputError
 from cloud_bridge.forward.forwarding import Bounds, Forwarding
 from cloud_bridge.forward.gate import Gate, Watching
@@ -32,6 +36,7 @@ LINK_TURN_S = 120.0
 """A name server may hold a lookup for a minute."""
 
 DEAD_LETTERS_FILE = "dead_letters.db"
+VERSIONS_FILE = "downlink.db"
 STATUS_FILE = "status.json"
 
 
@@ -87,6 +92,13 @@ def make_publisher(config: Config) -> Publisher:
 
 def make_reader(config: Config) -> Reader:
     return Reader(frozenset(config.registries), config.pubsub.project, config.location)
+
+
+def make_sending_link(config: Config, jitter: Callable[[], float]) -> Link:
+    """For a command that sends one message: no session, and a client id of its own."""
+    name = f"{config.mqtt.client_id[:48]}-send-{secrets.token_hex(4)}"
+    mqtt = config.mqtt.model_copy(update={"client_id": name})
+    return PahoLink(mqtt, (), SystemClock(), jitter)
 
 
 def make_bridge(config: Config, exits: ExitStack) -> Bridge:
@@ -151,6 +163,24 @@ def make_bridge(config: Config, exits: ExitStack) -> Bridge:
     if pubsub.check_subscriptions:
         watching = Watching(gate, publisher, events_topic, pubsub.check_s, health, stop.wait)
         workers.append(worker("subscriptions", watching.turn))
+    if pubsub.downlink_subscription is not None:
+        source = GoogleCommands(
+            pubsub.subscription(pubsub.downlink_subscription), pubsub.credentials_file
+        )
+        exits.callback(source.close)
+        versions = SqliteVersions(config.state_dir / VERSIONS_FILE)
+        exits.callback(versions.close)
+        sending = Sending(
+            source,
+            link,
+            versions,
+            frozenset(config.registries),
+            clock,
+            health,
+            stop.wait,
+            jitter,
+        )
+        workers.append(worker("downlink", sending.turn))
     return Bridge(
         link=link,
         forwarding=forwarding,

@@ -12,6 +12,7 @@ from cloud_bridge.errors import CloudError
 MODULES = {
     "bridge": "cloud_bridge.commands.bridge",
     "deadletters": "cloud_bridge.commands.deadletters",
+    "send": "cloud_bridge.commands.send",
     "pubsub": "cloud_bridge.commands.pubsub",
 }
 """Where each command lives, in the order in which help shows them."""

@@ -131,6 +131,19 @@ class CommandSource(Protocol):
     def close(self) -> None: ...
 
 
+class Versions(Protocol):
+    """The newest version of desired settings that each device was sent; survives a power cut."""
+
+    def admit(self, registry: str, device: str, version: int, digest: str) -> int | None:
+        """Note it when it is the largest so far. None: it may go out, for the first time or, with
+        the same digest, again; else the version that stands in its way.
+
+        Raises TransientError.
+        """
+
+    def close(self) -> None: ...
+
+
 # --- dead letters -------------------------------------------------------------------------------
 
 

@@ -161,7 +161,7 @@ class Forwarding:
             self._read(arrival, parcel)
         except WireError as exc:
             self._set_aside(arrival, str(exc))
-        except Exception as exc:  # noqa: BLE001 - one message must never stop those behind it
+        except Exception as exc:
             log.exception("bridge failed on a message topic=%s", shown(arrival.topic))
             self._set_aside(arrival, f"the bridge failed on it: {type(exc).__name__}")
 

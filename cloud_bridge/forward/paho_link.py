@@ -123,7 +123,7 @@ class PahoLink:
             self._fail(str(exc))
         except (OSError, ValueError) as exc:
             self._fail(f"{self._place}: {exc}; it is tried again")
-        except Exception as exc:  # noqa: BLE001 - of paho or a callback: the link starts anew
+        except Exception as exc:
             log.exception("mqtt client failed")
             self._fail(f"{self._place}: {type(exc).__name__}: {exc}; it is tried again")
         arrivals, self._arrivals = self._arrivals, []
