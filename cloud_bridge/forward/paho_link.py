@@ -20,7 +20,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from cloud_bridge.clocks import backoff_s
-from cloud_bridge.config import MqttConfig, TlsConfig
+from cloud_bridge.config import MqttConfig
+from cloud_bridge.forward import broker_words as words
+from cloud_bridge.forward.broker_login import LinkError, password, tls_context
 from cloud_bridge.forward.buffered_client import BufferedClient
 from cloud_bridge.forward.wake_pipe import WakePipe
 from cloud_bridge.ports import Arrival, Clock
@@ -38,17 +40,6 @@ OUTBOX_AT_MOST = 10_000
 
 PACKET_BYTES = 512 * 1024
 
-_CONNACK = {
-    0x84: "it does not speak MQTT 5; want a broker that does, such as mosquitto from 1.6",
-    0x85: "it refuses the client id; want [mqtt] client_id to be one that it admits",
-    0x86: "user name or password are wrong; mend [mqtt] username and password_file",
-    0x87: "this user may not connect; allow it in the broker's settings",
-}
-_DISCONNECT = {
-    0x8B: "it is shutting down; it is tried again",
-    0x8E: "another client has the same client id; give each bridge a [mqtt] client_id of its own",
-}
-
 
 class Outgoing(NamedTuple):
     """What `send` was given."""
@@ -58,10 +49,6 @@ class Outgoing(NamedTuple):
     qos: int
     retain: bool
     done: Callable[[str | None], None] | None
-
-
-class LinkError(Exception):
-    """The connection cannot be made, or used any longer; words for people."""
 
 
 class PahoLink:
@@ -122,10 +109,12 @@ class PahoLink:
         except LinkError as exc:
             self._fail(str(exc))
         except (OSError, ValueError) as exc:
-            self._fail(f"{self._place}: {exc}; it is tried again")
+            self._fail(words.of_failure(self._config, exc))
         except Exception as exc:
             log.exception("mqtt client failed")
-            self._fail(f"{self._place}: {type(exc).__name__}: {exc}; it is tried again")
+            self._fail(
+                f"{words.place(self._config)}: {type(exc).__name__}: {exc}; it is tried again"
+            )
         arrivals, self._arrivals = self._arrivals, []
         return arrivals
 
@@ -180,10 +169,6 @@ class PahoLink:
 
     # --- getting connected --------------------------------------------------------------------
 
-    @property
-    def _place(self) -> str:
-        return f"broker {self._config.host}:{self._config.port_number}"
-
     def _get_ready(self, timeout_s: float) -> None:
         wait_ns = self._retry_ns - self._clock.monotonic_ns()
         if wait_ns > 0:
@@ -203,16 +188,8 @@ class PahoLink:
                 clean_start=not self._filters,
                 properties=properties,
             )
-        except ssl.SSLCertVerificationError as exc:
-            raise LinkError(
-                f"{self._place}: its certificate is not accepted ({exc.verify_message}); want one "
-                f'for "{self._config.host}" from an authority that [mqtt.tls] ca_file names'
-            ) from exc
-        except ConnectionRefusedError as exc:
-            raise LinkError(
-                f"{self._place}: nothing listens there; start the broker, or mend [mqtt] host and "
-                "port"
-            ) from exc
+        except OSError as exc:  # SSLError is one
+            raise LinkError(words.of_exception(self._config, exc)) from exc
         client.flush()
         self._client = client
         self._began_ns = self._pinged_ns = self._clock.monotonic_ns()
@@ -228,12 +205,7 @@ class PahoLink:
         client.on_message = self._on_message
         if self._config.username is not None:
             path = self._config.password_file
-            try:
-                secret = None if path is None else path.read_text("utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as exc:
-                raise LinkError(
-                    f"[mqtt] password_file {path}: {exc}; want a file that holds the password"
-                ) from exc
+            secret = None if path is None else password(path)
             client.username_pw_set(self._config.username, secret)
         if self._config.tls is not None:
             client.tls_set_context(tls_context(self._config.tls))
@@ -248,8 +220,9 @@ class PahoLink:
         _properties: Properties | None,
     ) -> None:
         if reason.is_failure:
-            words = _CONNACK.get(reason.value, f"it refuses the connection ({reason})")
-            self._callback_error = LinkError(f"{self._place}: {words}")
+            self._callback_error = LinkError(
+                words.of_connack(self._config, reason.value, str(reason))
+            )
             return
         self._connection += 1
         self._is_open = True
@@ -280,10 +253,7 @@ class PahoLink:
             if reason.is_failure
         ]
         if refused:
-            self._callback_error = LinkError(
-                f"{self._place}: it refuses the subscription to {', '.join(refused)}; allow this "
-                "user to read these topics"
-            )
+            self._callback_error = LinkError(words.of_subscription(self._config, refused))
         else:
             self._get_going()
 
@@ -298,7 +268,7 @@ class PahoLink:
         client.flush()
         sock = client.socket()
         if sock is None:
-            raise LinkError(self._words_of_end())
+            raise LinkError(words.of_end(self._config, self._is_connected))
         is_ready = client.has_input or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
         may_read = room > 0
         poll = select.poll()
@@ -312,7 +282,7 @@ class PahoLink:
             self._waking.drain()
         happened = ready.get(sock.fileno(), 0)
         if happened & (select.POLLERR | select.POLLNVAL | (0 if may_read else select.POLLHUP)):
-            raise LinkError(self._words_of_end())
+            raise LinkError(words.of_end(self._config, self._is_connected))
         if may_read and (is_ready or happened & ~select.POLLOUT):
             self._read(client, room)
         if may_read:
@@ -346,12 +316,10 @@ class PahoLink:
         if error is not None:
             raise LinkError(str(error)) from error
         if client.socket() is None:
-            raise LinkError(self._words_of_end())
+            raise LinkError(words.of_end(self._config, self._is_connected))
         silent_ns = self._clock.monotonic_ns() - self._began_ns
         if not self._is_connected and silent_ns > ANSWER_NS:
-            raise LinkError(
-                f"{self._place}: it does not answer in time; is it an MQTT broker? mend [mqtt] port"
-            )
+            raise LinkError(words.of_silence(self._config))
 
     def _on_message(
         self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage
@@ -369,7 +337,7 @@ class PahoLink:
             if done is None:
                 continue
             if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                done(f"{self._place}: not sent ({info.rc})")
+                done(f"{words.place(self._config)}: not sent ({info.rc})")
             elif qos == 0:
                 done(None)
             else:
@@ -379,7 +347,7 @@ class PahoLink:
         while self._outgoing:
             done = self._outgoing.popleft().done
             if done is not None:
-                done(self._problem or f"{self._place}: not connected yet")
+                done(self._problem or f"{words.place(self._config)}: not connected yet")
 
     def _on_publish(
         self,
@@ -391,7 +359,11 @@ class PahoLink:
     ) -> None:
         done = self._under_way.pop(mid, None)
         if done is not None:
-            done(f"{self._place}: it refuses it ({reason})" if reason.is_failure else None)
+            done(
+                f"{words.place(self._config)}: it refuses it ({reason})"
+                if reason.is_failure
+                else None
+            )
 
     def _on_disconnect(
         self,
@@ -402,18 +374,11 @@ class PahoLink:
         _properties: Properties | None,
     ) -> None:
         if flags.is_disconnect_packet_from_server and not self._is_closed:
-            words = _DISCONNECT.get(reason.value, f"it ended the connection ({reason})")
-            self._callback_error = LinkError(f"{self._place}: {words}")
+            self._callback_error = LinkError(
+                words.of_disconnect(self._config, reason.value, str(reason))
+            )
 
     # --- losing it ----------------------------------------------------------------------------
-
-    def _words_of_end(self) -> str:
-        if self._is_connected:
-            return (
-                f"{self._place}: the connection was lost; if that goes on, another client may have "
-                "the same client id: give each bridge a [mqtt] client_id of its own"
-            )
-        return f"{self._place}: it closed the connection without an answer; look into its log"
 
     def _fail(self, problem: str) -> None:
         if self._is_connected and self._clock.monotonic_ns() - self._began_ns > STEADY_NS:
@@ -439,23 +404,3 @@ class PahoLink:
         for done in under_way.values():
             done(problem)
         self._give_up_outgoing()
-
-
-def tls_context(config: TlsConfig) -> ssl.SSLContext:
-    """Read anew for each connection: a renewed certificate needs no restart. Raises LinkError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        if config.ca_file is None:
-            context.load_default_certs()
-        else:
-            context.load_verify_locations(config.ca_file)
-        if config.cert_file is not None and config.key_file is not None:
-            # An encrypted key would ask on the terminal: nobody sits there.
-            context.load_cert_chain(config.cert_file, config.key_file, password=lambda: "")
-    except (OSError, ValueError) as exc:  # SSLError is an OSError
-        raise LinkError(
-            f"[mqtt.tls] {exc}; want PEM files that this user may read: ca_file {config.ca_file}, "
-            f"cert_file {config.cert_file}, key_file {config.key_file}"
-        ) from exc
-    return context
