@@ -41,6 +41,18 @@ STATUS_FILE = "status.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a bridge is made of; fault tests put broken ones in."""
+
+    link: type[PahoLink] = PahoLink
+    forwarding: type[Forwarding] = Forwarding
+    keeping: type[Keeping] = Keeping
+
+
+PARTS = Parts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge:
     """Everything that a running bridge has. link_worker is among `workers`."""
 
@@ -101,7 +113,7 @@ def make_sending_link(config: Config, jitter: Callable[[], float]) -> Link:
     return PahoLink(mqtt, (), SystemClock(), jitter)
 
 
-def make_bridge(config: Config, exits: ExitStack) -> Bridge:
+def make_bridge(config: Config, exits: ExitStack, parts: Parts = PARTS) -> Bridge:
     """Connects to nothing yet; `exits` closes all of it.
 
     Raises ConfigError, OutputError, and TransientError when another bridge has the folder.
@@ -114,12 +126,12 @@ def make_bridge(config: Config, exits: ExitStack) -> Bridge:
     exits.callback(letters.close)
     publisher = make_publisher(config)
     exits.callback(publisher.close)
-    link = PahoLink(config.mqtt, filters_of(config), clock, jitter)
+    link = parts.link(config.mqtt, filters_of(config), clock, jitter)
     exits.callback(link.close)
     health = Health(clock, config.state_dir / STATUS_FILE)
     stop, stop_link = Event(), Event()
     states, gate = StateSlots(), Gate(is_open=not pubsub.check_subscriptions)
-    forwarding = Forwarding(
+    forwarding = parts.forwarding(
         link,
         make_reader(config),
         ReceiptBook(clock, config.receipts_ms / 1000),
@@ -154,7 +166,7 @@ def make_bridge(config: Config, exits: ExitStack) -> Bridge:
             Retrying("publishing events", health, stop, jitter),
         )
         workers.append(worker(f"publisher-{number}", publishing.turn))
-    keeping = Keeping(forwarding.to_keep, letters, forwarding.tell, health, stop, jitter)
+    keeping = parts.keeping(forwarding.to_keep, letters, forwarding.tell, health, stop, jitter)
     workers.append(worker("dead-letters", keeping.turn))
     state_publishing = StatePublishing(
         states, publisher, state_topic, Retrying("publishing states", health, stop, jitter)

@@ -10,8 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cloud_bridge import assembly
-from cloud_bridge.assembly import Bridge
+from cloud_bridge.assembly import PARTS, Bridge, Parts
 from cloud_bridge.commands.options import add_config
+from cloud_bridge.config import Config
 from cloud_bridge.errors import ExitCode
 from cloud_bridge.settings_file import read_config
 from cloud_bridge.workers import STOP_SIGNALS, join_all, stop_signal_within, supervise
@@ -44,11 +45,15 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def run(arguments: argparse.Namespace) -> int:
     configure_log(as_json=arguments.json)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    config = read_config(Path(arguments.config))
+    return serve(read_config(Path(arguments.config)))
+
+
+def serve(config: Config, parts: Parts = PARTS) -> int:
+    """Until a stop signal; the exit code."""
     # Blocked before the first thread starts, so that only `sigtimedwait` hears of them.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with ExitStack() as exits:
-        bridge = assembly.make_bridge(config, exits)
+        bridge = assembly.make_bridge(config, exits, parts)
         log.info(
             "bridge starts registries=%s broker=%s:%d project=%s emulator=%s",
             ",".join(config.registries),

@@ -5,6 +5,7 @@ bridge reads what the kernel has and sends all acknowledgements of a turn at onc
 that this rests on are paho's own doors to its socket; `tests/contracts/test_link.py` holds them.
 """
 
+import select
 from collections.abc import Sequence
 
 from paho.mqtt import client as mqtt
@@ -49,6 +50,16 @@ class BufferedClient(mqtt.Client):
             except BlockingIOError:
                 return
             del self._outward[:sent]
+
+    def drain(self, timeout_s: float) -> None:
+        """Wait until everything is with the kernel; a slow one is given so long for each piece."""
+        while True:
+            self.flush()
+            sock = self.socket()
+            if not self.has_output or sock is None:
+                return
+            if not select.select([], [sock], [], timeout_s)[1]:
+                return
 
     def acknowledge(self, mids: Sequence[int]) -> None:
         """PUBACK for each, as `ack` would send it, as one piece."""

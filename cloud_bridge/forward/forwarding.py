@@ -257,8 +257,8 @@ class Forwarding:
 def _refused(reading: Reading, reason: str) -> Letter:
     registry, device = reading.device
     return Letter(
-        topic=reading.topic,
-        payload=reading.message.body,
+        topic=shown(reading.came.topic),
+        payload=reading.came.payload,
         reason=reason,
         registry=registry,
         device=device,

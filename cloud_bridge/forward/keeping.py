@@ -36,6 +36,11 @@ class Keeping:
         self._held: list[KeepJob] = []
         self._failures = 0
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that are taken and not done."""
+        return len(self._held)
+
     def turn(self) -> None:
         if not self._held:
             self._gather()

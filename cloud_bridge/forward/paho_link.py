@@ -34,7 +34,7 @@ ANSWER_NS = 10_000_000_000
 """For CONNACK and SUBACK."""
 
 STEADY_NS = 30_000_000_000
-CLOSE_NS = 500_000_000
+CLOSE_S = 0.5
 OUTBOX_AT_MOST = 10_000
 """Of `send`, waiting for the link's thread."""
 
@@ -112,9 +112,7 @@ class PahoLink:
             self._fail(words.of_failure(self._config, exc))
         except Exception as exc:
             log.exception("mqtt client failed")
-            self._fail(
-                f"{words.place(self._config)}: {type(exc).__name__}: {exc}; it is tried again"
-            )
+            self._fail(words.of_failure(self._config, exc))
         arrivals, self._arrivals = self._arrivals, []
         return arrivals
 
@@ -151,21 +149,11 @@ class PahoLink:
             try:
                 self._send_outgoing(client)
                 client.say_goodbye()
-                self._drain(client)
+                client.drain(CLOSE_S)
             except (OSError, ValueError) as exc:
                 log.info("broker left without goodbye: %s", exc)
         self._drop_client("the bridge stops")
         self._waking.close()
-
-    def _drain(self, client: BufferedClient) -> None:
-        """Wait a moment until everything is with the kernel."""
-        deadline_ns = self._clock.monotonic_ns() + CLOSE_NS
-        while self._clock.monotonic_ns() < deadline_ns:
-            client.flush()
-            sock = client.socket()
-            if not client.has_output or sock is None:
-                return
-            select.select([], [sock], [], 0.05)
 
     # --- getting connected --------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """What came from a device, made ready for Pub/Sub, or the reason why nobody can read it.
 
 The topic says who speaks: the broker's access rules hold every device to its own. The payload must
-agree, and is passed on as it came, byte for byte.
+agree. On Pub/Sub an event is a CloudEvent in binary mode (docs/decisions/0007): its attributes are
+those of the message, `ce-` in front, and its data is the message's.
 """
 
 import re
@@ -10,35 +11,43 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from cloud_bridge.ports import Arrival, Letter, OutMessage
 from device.wire.errors import WireError
-from device.wire.events import CONTENT_TYPE, MAX_EVENT_BYTES
+from device.wire.events import MAX_EVENT_BYTES
 from device.wire.names import EventId, is_name
 
 MAX_STATE_BYTES = 256 * 1024
 ATTRIBUTE_BYTES = 1024
 """Of a value at most. Source: Pub/Sub quotas and limits."""
 
+OWN_MEMBERS = frozenset({"specversion", "id", "source", "type", "time", "datacontenttype", "data"})
+PLAIN_MEMBERS = len(OWN_MEMBERS)
+MEMBERS_AT_MOST = 40
+"""Pub/Sub takes 100 attributes."""
+
 STATE_KINDS = ("state", "availability")
 
 _ID = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,63}):([1-9][0-9]{0,17}-[0-9a-f]{8}):([1-9][0-9]{0,17})")
 """`device.wire.names.EventId`, kept here as one match without objects: every event passes."""
 
-_ID_BYTES = re.compile(rb'"id"\s*:\s*"([A-Za-z][\x21-\x7e]{0,110})"')
+_ID_BYTES = re.compile(rb'"id"\s*:\s*"([A-Za-z][A-Za-z0-9_:-]{0,110})"')
+_ATTRIBUTE_NAME = re.compile(r"[a-z0-9]{1,20}")
+"""Source: CloudEvents 1.0.2, "Naming conventions"."""
+
 _SUBFOLDER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class Reading(NamedTuple):
-    """An event that may go on. device: (registry, name), the topic's."""
+    """An event that may go on. device: (registry, name), the topic's. came: how it came."""
 
     device: tuple[str, str]
     run: str
     seq: int
     message: OutMessage
-    topic: str
+    came: Arrival
 
 
 class Place(NamedTuple):
@@ -83,13 +92,14 @@ class Reader:
             "deviceRegistryId": registry,
             "deviceRegistryLocation": self._location,
             "projectId": self._project,
+            "content-type": "application/json",
             "ce-specversion": "1.0",
             "ce-source": source,
         }
         if is_event:
-            attributes |= {"subFolder": rest[0], "content-type": CONTENT_TYPE}
+            attributes["subFolder"] = rest[0]
         else:
-            attributes |= {"content-type": "application/json", "ce-type": f"lookout.{kind}"}
+            attributes["ce-type"] = f"lookout.{kind}"
         prefix = f"lookout.{rest[0]}" if is_event else ""
         return Place(
             registry, device, kind, rest[0] if is_event else "", source, prefix, attributes
@@ -145,19 +155,22 @@ class Reader:
             "ce-type": type_name,
             "ce-time": moment,
         }
-        subject = get("subject")
-        if isinstance(subject, str) and 0 < len(subject) <= ATTRIBUTE_BYTES // 4:
-            attributes["ce-subject"] = subject
-        elif subject is not None and not isinstance(subject, str):
-            raise WireError(f"subject {brief(subject)}: want text")
         if len(type_name) > ATTRIBUTE_BYTES // 4:
             raise WireError(f"type of {len(type_name)} characters: want at most 256")
+        if len(envelope) > PLAIN_MEMBERS or "subject" in envelope:
+            attributes |= _other_attributes(envelope)
+        try:
+            body = to_json(inner)
+        except ValueError as exc:
+            raise WireError(f"data: {exc}") from exc
+        if b"Infinity" in body:
+            _prove_finite(body)
         return Reading(
             (place.registry, place.device),
             run,
             seq,
-            OutMessage(payload, attributes),
-            f"{place.registry}/devices/{place.device}/events/{place.subfolder}",
+            OutMessage(body, attributes),
+            arrival,
         )
 
     def state(self, place: Place, arrival: Arrival, time_text: str, number: int) -> OutMessage:
@@ -196,6 +209,37 @@ class Reader:
         )
 
 
+def _other_attributes(envelope: dict[str, Any]) -> dict[str, str]:
+    """Subject, and extensions that this bridge does not know. What is no attribute by CloudEvents'
+    rules, or too long for Pub/Sub, is left out. Raises WireError."""
+    if len(envelope) > MEMBERS_AT_MOST:
+        raise WireError(f"{len(envelope)} members: want at most {MEMBERS_AT_MOST}")
+    found: dict[str, str] = {}
+    for name, value in envelope.items():
+        if name in OWN_MEMBERS or not _ATTRIBUTE_NAME.fullmatch(name):
+            continue
+        match value:
+            case bool():
+                text = "true" if value else "false"
+            case str():
+                text = value
+            case int() if abs(value) < 2**31:
+                text = str(value)
+            case _:
+                continue
+        if text and len(text.encode()) <= ATTRIBUTE_BYTES:
+            found[f"ce-{name}"] = text
+    return found
+
+
+def _prove_finite(body: bytes) -> None:
+    """A number too large for a float has become infinite, which JSON cannot say."""
+    try:
+        from_json(body, allow_inf_nan=False)
+    except ValueError as exc:
+        raise WireError("data: a number is too large") from exc
+
+
 def _is_time(text: str) -> bool:
     """RFC 3339."""
     if _TIME.fullmatch(text) is None:
@@ -231,5 +275,8 @@ def shown(topic: bytes) -> str:
 
 def brief(value: object) -> str:
     """For a message to people."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of over 4,300 digits
+        text = "a number of many digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
