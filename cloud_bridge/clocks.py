@@ -31,11 +31,12 @@ class HandClock:
         self._wall_ns += round(seconds * 1e9)
 
 
-def backoff_s(failures: int, jitter: float, least_s: float = 0.2, most_s: float = 30.0) -> float:
+def backoff_s(failures: int, jitter: float, least_s: float = 0.2, most_s: float = 3.0) -> float:
     """How long to wait after so many failures in a row; jitter: random, 0 to 1.
 
     Full jitter under a ceiling that doubles. Source: AWS Architecture Blog, "Exponential Backoff
-    And Jitter".
+    And Jitter". The ceiling is low: bridges are few, and a live event shall not wait long after
+    the line is back.
     """
     ceiling_s = min(most_s, least_s * 2.0 ** min(failures, 16))
     return least_s + jitter * max(ceiling_s - least_s, 0.0)

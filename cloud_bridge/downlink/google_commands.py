@@ -4,25 +4,37 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from google.api_core import exceptions
-from google.cloud import pubsub_v1
+from google.api_core.retry import Retry, if_exception_type
 from google.pubsub_v1 import types
 
 from cloud_bridge.errors import BlockedError, RejectedError
-from cloud_bridge.google_client import make_client, translated
+from cloud_bridge.google_client import make_subscriber_client, translated
 from cloud_bridge.ports import Received
 
 PULL_S = 5.0
 CALL_S = 10.0
+LIBRARY_RETRY_S = 3.0
 AT_ONCE = 100
 
 
 class GoogleCommands:
     """Matches `ports.CommandSource`. subscription: `projects/P/subscriptions/S`."""
 
-    def __init__(self, subscription: str, credentials_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        subscription: str,
+        credentials_file: Path | None = None,
+        library_retry_s: float = LIBRARY_RETRY_S,
+    ) -> None:
         """Raises ConfigError."""
+        self._retry = Retry(
+            predicate=if_exception_type(exceptions.Aborted, exceptions.ServiceUnavailable),
+            initial=0.1,
+            maximum=1.0,
+            timeout=library_retry_s,
+        )
         self._subscription = subscription
-        self._client = make_client(pubsub_v1.SubscriberClient, credentials_file)
+        self._client = make_subscriber_client(credentials_file)
 
     def pull(self) -> list[Received]:
         request = types.PullRequest(subscription=self._subscription, max_messages=AT_ONCE)
@@ -43,7 +55,7 @@ class GoogleCommands:
         request = types.AcknowledgeRequest(subscription=self._subscription, ack_ids=ack_ids)
         try:
             with translated(f"acknowledging to {self._subscription}"):
-                self._client.acknowledge(request=request, timeout=CALL_S)
+                self._client.acknowledge(request=request, retry=self._retry, timeout=CALL_S)
         except RejectedError:
             return  # too late for some of them: they come again
 

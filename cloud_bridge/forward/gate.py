@@ -9,7 +9,6 @@ from cloud_bridge.ports import Publisher, Reporter
 
 PART = "subscriptions"
 SHUT_RETRY_S = 10.0
-LONGEST_WAIT_S = 1.0
 
 
 class Gate:
@@ -18,28 +17,25 @@ class Gate:
     def __init__(self, is_open: bool = False) -> None:
         self._changed = Condition()
         self._is_open = is_open
-        self._words = "the topic's subscriptions have not been counted yet"
 
     def open(self) -> None:
         with self._changed:
             self._is_open = True
             self._changed.notify_all()
 
-    def shut(self, words: str) -> None:
+    def shut(self) -> None:
         with self._changed:
             self._is_open = False
-            self._words = words
 
     @property
     def is_open(self) -> bool:
         with self._changed:
             return self._is_open
 
-    def wait(self) -> None:
-        """Raises TransientError when it stays shut for a second."""
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it is open, at once or within so long."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._is_open, LONGEST_WAIT_S):
-                raise TransientError(self._words)
+            return self._changed.wait_for(lambda: self._is_open, timeout_s)
 
 
 class Watching:
@@ -84,6 +80,6 @@ class Watching:
                 )
 
     def _stay_shut(self, words: str) -> None:
-        self._gate.shut(words)
+        self._gate.shut()
         self._reporter.trouble(PART, words)
         self._pause(min(SHUT_RETRY_S, self._every_s))

@@ -9,15 +9,14 @@ from typing import Any
 
 from google.api_core import exceptions
 from google.api_core.retry import Retry, if_exception_type
-from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient as BarePublisher
 from google.pubsub_v1 import types
 
-from cloud_bridge.errors import RejectedError, TransientError
-from cloud_bridge.google_client import make_client, translated
+from cloud_bridge.errors import BlockedError, RejectedError, TransientError
+from cloud_bridge.google_client import make_publisher_client, translated
 from cloud_bridge.ports import OutMessage
 
-CALL_S = 15.0
+CALL_S = 10.0
 """Of one try: a line that swallows everything must not hold a parcel longer."""
 
 LIBRARY_RETRY_S = 5.0
@@ -30,9 +29,11 @@ _Request: Any = types.PublishRequest.pb()
 class GooglePublisher:
     """Matches `ports.Publisher`. credentials_file: of a service account; else the environment's."""
 
-    def __init__(self, credentials_file: Path | None = None) -> None:
+    def __init__(
+        self, credentials_file: Path | None = None, library_retry_s: float = LIBRARY_RETRY_S
+    ) -> None:
         """Raises ConfigError: there are no credentials, or they cannot be read."""
-        self._client = make_client(pubsub_v1.PublisherClient, credentials_file)
+        self._client = make_publisher_client(credentials_file)
         self._retry = Retry(
             predicate=if_exception_type(
                 exceptions.Aborted, exceptions.Cancelled, exceptions.ServiceUnavailable
@@ -40,7 +41,7 @@ class GooglePublisher:
             initial=0.1,
             maximum=1.0,
             multiplier=2.0,
-            timeout=LIBRARY_RETRY_S,
+            timeout=library_retry_s,
         )
 
     def publish(self, topic: str, messages: Sequence[OutMessage]) -> None:
@@ -66,9 +67,14 @@ class GooglePublisher:
 
     def subscriptions(self, topic: str) -> int:
         request = types.ListTopicSubscriptionsRequest(topic=topic, page_size=1)
-        with translated(f"listing the subscriptions of {topic}"):
-            pages = self._client.list_topic_subscriptions(request=request, timeout=CALL_S)
-            return sum(1 for _ in _first_of(pages))
+        try:
+            with translated(f"listing the subscriptions of {topic}"):
+                pages = self._client.list_topic_subscriptions(
+                    request=request, retry=self._retry, timeout=CALL_S
+                )
+                return sum(1 for _ in _first_of(pages))
+        except RejectedError as exc:
+            raise BlockedError(f"{exc}; mend [pubsub] project and events_topic") from exc
 
     def close(self) -> None:
         self._client.stop()

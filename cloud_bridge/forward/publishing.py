@@ -41,6 +41,10 @@ class Retrying:
         self._stop = stop
         self._jitter = jitter
 
+    @property
+    def is_ended(self) -> bool:
+        return self._stop.is_set()
+
     def call(self, action: Callable[[], None]) -> None:
         """Raises RejectedError of the action, and EndedError."""
         failures = 0
@@ -104,6 +108,9 @@ class Publishing:
             raise
 
     def _work(self, parcel: Parcel) -> None:
+        while not self._gate.wait(TURN_S):
+            if self._retrying.is_ended:
+                raise EndedError
         if self._is_stale(parcel):
             self._tell(Dropped(parcel))
             return
@@ -121,7 +128,6 @@ class Publishing:
         messages = [reading.message for reading in readings]
 
         def send() -> None:
-            self._gate.wait()
             self._publisher.publish(self._topic, messages)
 
         try:
