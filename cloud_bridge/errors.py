@@ -14,6 +14,8 @@ class ExitCode(IntEnum):
     """Something that should not happen; the journal has the traceback."""
     USAGE = 2
     """The command line was not understood (argparse's own code)."""
+    REFUSED = 69
+    """Pub/Sub or the broker refuses: a topic, a right or a subscription is missing."""
     CANNOT_WRITE = 73
     """A folder or a file cannot be written."""
     TRY_AGAIN = 75
@@ -42,5 +44,22 @@ class TransientError(CloudError):
 
 class OutputError(CloudError):
     """A folder or a file that has to be written cannot be."""
+
+    exit_code = ExitCode.CANNOT_WRITE
+
+
+class BlockedError(CloudError):
+    """Nothing will be taken until a person mends something: the caller stops, says so loudly, and
+    tries again slowly."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class RejectedError(CloudError):
+    """At least one of these messages will never be taken: the caller finds out which."""
+
+
+class FullError(CloudError):
+    """There is no room; the caller keeps what it has, acknowledges nothing and says so."""
 
     exit_code = ExitCode.CANNOT_WRITE

@@ -10,6 +10,9 @@ from cloud_bridge.commands.screen import complain
 from cloud_bridge.errors import CloudError
 
 MODULES = {
+    "bridge": "cloud_bridge.commands.bridge",
+    "deadletters": "cloud_bridge.commands.deadletters",
+    "send": "cloud_bridge.commands.send",
     "pubsub": "cloud_bridge.commands.pubsub",
 }
 """Where each command lives, in the order in which help shows them."""

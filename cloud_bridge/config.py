@@ -1,0 +1,137 @@
+"""Text to the bridge's settings; `/etc/lookout/bridge.toml` as a rule. Parsing opens nothing."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from device.wire.names import NAME_PATTERN
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Text = Annotated[str, Field(min_length=1, max_length=256)]
+FilePath = Annotated[Path, Field(strict=False)]
+"""Lax: TOML has no paths, only text."""
+
+PROJECT_PATTERN = r"^[a-z][a-z0-9:.-]{4,61}[a-z0-9]$"
+RESOURCE_PATTERN = r"^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$"
+"""Of a topic or subscription. Source: Pub/Sub, "Guidelines to name a topic or a subscription"."""
+
+Resource = Annotated[str, Field(pattern=RESOURCE_PATTERN)]
+Registry = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+MIB = 1024 * 1024
+
+
+class Section(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class TlsConfig(Section):
+    """`[mqtt.tls]`: with this table the connection is encrypted."""
+
+    ca_file: FilePath | None = None
+    """Who vouches for the broker; the system's authorities when absent."""
+    cert_file: FilePath | None = None
+    """The bridge's own certificate."""
+    key_file: FilePath | None = None
+    """Its key."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "TlsConfig":
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("want cert_file and key_file both, or neither")
+        return self
+
+
+class MqttConfig(Section):
+    """`[mqtt]`: the broker."""
+
+    host: Text = "localhost"
+    """Name or address."""
+    port: Port | None = None
+    """8883 with `[mqtt.tls]`, else 1883."""
+    client_id: Registry = "lookout-bridge"
+    """Each bridge needs one of its own: the broker keeps what it missed under this name."""
+    username: Text | None = None
+    """When the broker wants one."""
+    password_file: FilePath | None = None
+    """Holds the password."""
+    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
+    """A silent link is noticed after two of these."""
+    session_s: Annotated[int, Field(ge=60, le=2**32 - 2)] = 14 * 24 * 3600
+    """How long the broker keeps events for a bridge that is away."""
+    window: Annotated[int, Field(ge=1, le=65535)] = 2000
+    """Messages under way from the broker at most (Receive Maximum)."""
+    tls: TlsConfig | None = None
+
+    @property
+    def port_number(self) -> int:
+        return self.port or (1883 if self.tls is None else 8883)
+
+
+class PubsubConfig(Section):
+    """`[pubsub]`: where events go."""
+
+    project: Annotated[str, Field(pattern=PROJECT_PATTERN)]
+    """Of Google Cloud; any such name with a local Pub/Sub."""
+    events_topic: Resource = "lookout-events"
+    """Takes every event."""
+    state_topic: Resource = "lookout-state"
+    """Takes `state` and `availability`, newest wins."""
+    downlink_topic: Resource = "lookout-downlink"
+    """Where `lookout-cloud send` puts commands and desired settings."""
+    downlink_subscription: Resource | None = None
+    """Of `downlink_topic`; without it nothing goes down to the devices."""
+    credentials_file: FilePath | None = None
+    """Key of a service account; what the environment offers when absent."""
+    batch_messages: Annotated[int, Field(ge=1, le=1000)] = 500
+    """Of one call at most."""
+    batch_bytes: Annotated[int, Field(ge=64 * 1024, le=8 * MIB)] = 4 * MIB
+    """Of one call, about."""
+    batch_ms: Annotated[int, Field(ge=0, le=1000)] = 10
+    """How long a batch is gathered."""
+    in_flight: Annotated[int, Field(ge=1, le=32)] = 4
+    """Calls under way at most."""
+    check_subscriptions: bool = True
+    """Forward only while the events topic has a subscription: Pub/Sub drops what has none."""
+    check_s: Annotated[int, Field(ge=1, le=3600)] = 60
+    """How often they are counted."""
+
+    def topic(self, name: str) -> str:
+        return f"projects/{self.project}/topics/{name}"
+
+    def subscription(self, name: str) -> str:
+        return f"projects/{self.project}/subscriptions/{name}"
+
+
+class DeadLettersConfig(Section):
+    """`[dead_letters]`: what nobody can read, kept in `state_dir`."""
+
+    max_bytes: Annotated[int, Field(ge=64 * 1024)] = 256 * MIB
+    """When they are used up, the bridge stops acknowledging."""
+
+
+class Config(Section):
+    """The whole file."""
+
+    registries: Annotated[list[Registry], Field(min_length=1)]
+    """Those that this bridge serves."""
+    location: Annotated[str, Field(max_length=64)] = "global"
+    """Told to consumers as `deviceRegistryLocation`."""
+    state_dir: FilePath = Path("/var/lib/lookout-bridge")
+    """Dead letters and the status file."""
+    queue_bytes: Annotated[int, Field(ge=MIB)] = 64 * MIB
+    """Taken from the broker and not yet confirmed, at most, about."""
+    receipts_ms: Annotated[int, Field(ge=0, le=10_000)] = 100
+    """How long receipts are gathered."""
+    mqtt: MqttConfig = MqttConfig()
+    pubsub: PubsubConfig
+    dead_letters: DeadLettersConfig = DeadLettersConfig()

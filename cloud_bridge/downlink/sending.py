@@ -1,0 +1,127 @@
+"""Pub/Sub to MQTT: acknowledged after the broker's PUBACK; what is wrong is said, and let go."""
+
+import logging
+from collections.abc import Callable
+from threading import Event
+
+from cloud_bridge.clocks import backoff_s
+from cloud_bridge.downlink.reading import Downward, read
+from cloud_bridge.errors import BlockedError, TransientError
+from cloud_bridge.ports import Clock, CommandSource, Link, Received, Reporter, Versions
+from device.wire.errors import WireError
+
+log = logging.getLogger(__name__)
+
+PART = "downlink"
+PUBACK_S = 10.0
+AWAY_S = 0.5
+
+
+class Sending:
+    """The turn of one thread. pause: waits so many seconds, less when the bridge stops."""
+
+    def __init__(
+        self,
+        source: CommandSource,
+        link: Link,
+        versions: Versions,
+        registries: frozenset[str],
+        clock: Clock,
+        reporter: Reporter,
+        pause: Callable[[float], object],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._link = link
+        self._versions = versions
+        self._registries = registries
+        self._clock = clock
+        self._reporter = reporter
+        self._pause = pause
+        self._jitter = jitter
+        self._failures = 0
+
+    def turn(self) -> None:
+        if not self._link.is_connected:
+            self._pause(AWAY_S)  # what is not pulled is kept by Pub/Sub, and not counted as tried
+            return
+        try:
+            received = self._source.pull()
+            done = self._pass_on(received)
+            if done:
+                self._source.acknowledge(done)
+        except TransientError as exc:
+            self._rest(str(exc), backoff_s(self._failures + 1, self._jitter()))
+        except BlockedError as exc:
+            self._rest(str(exc), backoff_s(self._failures + 1, self._jitter(), 5.0, 60.0))
+        else:
+            if received and len(done) < len(received):
+                self._pause(AWAY_S)
+            elif self._failures:
+                self._failures = 0
+                self._reporter.well(PART)
+
+    def _rest(self, words: str, wait_s: float) -> None:
+        self._failures += 1
+        if self._failures > 1 or wait_s >= 5.0:
+            self._reporter.trouble(PART, words)
+        self._pause(wait_s)
+
+    def _pass_on(self, received: list[Received]) -> list[str]:
+        """The ack ids of what is done with: sent and acknowledged, or wrong."""
+        done: list[str] = []
+        under_way: list[tuple[Received, Downward, _Answer]] = []
+        for each in received:
+            try:
+                downward = read(each, self._registries, self._clock.wall_ns())
+                self._check_version(downward)
+            except WireError as exc:
+                # Nobody could ever send it: to keep it would bring it back for ever.
+                log.warning("downlink refuses a message attributes=%s: %s", each.attributes, exc)
+                self._reporter.add("down_refused")
+                done.append(each.ack_id)
+                continue
+            answer = _Answer()
+            self._link.send(
+                downward.topic,
+                downward.payload,
+                qos=1,
+                retain=downward.is_retained,
+                done=answer.give,
+            )
+            under_way.append((each, downward, answer))
+        for each, downward, answer in under_way:
+            problem = answer.wait(PUBACK_S)
+            if problem is None:
+                self._reporter.add("down_sent")
+                done.append(each.ack_id)
+            else:
+                log.warning("downlink not sent, comes again topic=%s: %s", downward.topic, problem)
+        return done
+
+    def _check_version(self, downward: Downward) -> None:
+        if downward.version is None or downward.digest is None:
+            return
+        newest = self._versions.admit(
+            downward.registry, downward.device, downward.version, downward.digest
+        )
+        if newest is not None:
+            raise WireError(
+                f"desired settings of {downward.device}, version {downward.version}: version "
+                f"{newest} went out already; want a larger one"
+            )
+
+
+class _Answer:
+    """Given by the link's thread, waited for by the downlink's."""
+
+    def __init__(self) -> None:
+        self._given = Event()
+        self._problem: str | None = None
+
+    def give(self, problem: str | None) -> None:
+        self._problem = problem
+        self._given.set()
+
+    def wait(self, timeout_s: float) -> str | None:
+        return self._problem if self._given.wait(timeout_s) else "the broker does not acknowledge"

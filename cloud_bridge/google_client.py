@@ -1,0 +1,114 @@
+"""Google's client library: its credentials, and its errors told apart by what the caller does."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.api_core import exceptions
+from google.auth import exceptions as auth
+from google.cloud import pubsub_v1
+from google.oauth2 import service_account
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+from cloud_bridge.errors import BlockedError, CloudError, ConfigError, RejectedError, TransientError
+
+TRANSIENT = (
+    exceptions.Aborted,
+    exceptions.Cancelled,
+    exceptions.DataLoss,
+    exceptions.DeadlineExceeded,
+    exceptions.InternalServerError,
+    exceptions.ResourceExhausted,
+    exceptions.ServiceUnavailable,
+    exceptions.Unknown,
+    exceptions.RetryError,
+    exceptions.BadGateway,
+    exceptions.GatewayTimeout,
+)
+
+REFUSED = (exceptions.InvalidArgument, exceptions.OutOfRange)
+
+
+RECONNECT = (
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.min_reconnect_backoff_ms", 5000),  # of one try to connect, in spite of its name
+)
+"""gRPC's own waits grow to two minutes: an event would come that long after the line is back."""
+
+
+def quick(transport: Any) -> Any:  # noqa: ANN401 - the library's own
+    """A kind of the library's gRPC transport that reconnects soon."""
+
+    class Quick(transport):  # type: ignore[misc]
+        def __init__(self, *, channel: Any = None, **given: Any) -> None:  # noqa: ANN401
+            emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
+            if emulator:
+                channel = grpc.insecure_channel(emulator, options=RECONNECT)
+            super().__init__(channel=channel, **given)
+
+        @classmethod
+        def create_channel(cls, *args: Any, options: Any = (), **given: Any) -> Any:  # noqa: ANN401
+            return super().create_channel(*args, options=[*options, *RECONNECT], **given)
+
+    return Quick
+
+
+def make_publisher_client(credentials_file: Path | None) -> Any:  # noqa: ANN401 - the library's own
+    """Raises ConfigError."""
+    return _make(pubsub_v1.PublisherClient, quick(PublisherGrpcTransport), credentials_file)
+
+
+def make_subscriber_client(credentials_file: Path | None) -> Any:  # noqa: ANN401 - the library's own
+    """Raises ConfigError."""
+    return _make(pubsub_v1.SubscriberClient, quick(SubscriberGrpcTransport), credentials_file)
+
+
+def _make(kind: Any, transport: Any, credentials_file: Path | None) -> Any:  # noqa: ANN401
+    given: dict[str, Any] = {"transport": transport}
+    try:
+        if credentials_file is not None:
+            read: Any = service_account.Credentials.from_service_account_file
+            given["credentials"] = read(credentials_file)
+        return kind(**given)
+    except (auth.GoogleAuthError, OSError, ValueError) as exc:
+        where = "[pubsub] credentials_file" if credentials_file else "the environment"
+        raise ConfigError(
+            f"Google Cloud credentials from {where}: {exc}; name a service account's key in "
+            "[pubsub] credentials_file, set GOOGLE_APPLICATION_CREDENTIALS, or use a local "
+            "Pub/Sub by PUBSUB_EMULATOR_HOST"
+        ) from exc
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """The library's errors to ours."""
+    try:
+        yield
+    except (exceptions.GoogleAPIError, auth.GoogleAuthError) as exc:
+        raise error_of(what, exc) from exc
+
+
+def error_of(what: str, exc: Exception) -> CloudError:
+    """What an error of the library means to the caller."""
+    words = f"{what}: {getattr(exc, 'message', None) or exc}"
+    if isinstance(exc, REFUSED):
+        return RejectedError(words)
+    if isinstance(exc, (auth.TransportError, *TRANSIENT)):
+        return TransientError(words)
+    if isinstance(exc, exceptions.NotFound):
+        return BlockedError(
+            f"{words}; nothing goes on: make it, for example with lookout-cloud provision"
+        )
+    if isinstance(exc, exceptions.PermissionDenied | exceptions.Forbidden):
+        return BlockedError(
+            f"{words}; nothing goes on: give the bridge's account the right roles (publisher, "
+            "subscriber and viewer of Pub/Sub)"
+        )
+    if isinstance(exc, exceptions.Unauthenticated | auth.GoogleAuthError):
+        return BlockedError(f"{words}; nothing goes on: mend the credentials and the clock")
+    return BlockedError(f"{words}; nothing goes on: look at the project in Google's console")

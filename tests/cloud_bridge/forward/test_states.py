@@ -1,0 +1,80 @@
+"""`state` and `availability`: the newest wins, and trouble with them holds nobody up."""
+
+import pytest
+
+from cloud_bridge.clocks import HandClock
+from cloud_bridge.errors import BlockedError, CloudError, TransientError
+from cloud_bridge.forward import states as module
+from cloud_bridge.forward.fake_publisher import FakePublisher
+from cloud_bridge.forward.publishing import Retrying, StatePublishing
+from cloud_bridge.forward.states import StateSlots
+from cloud_bridge.health import Health
+from cloud_bridge.ports import OutMessage
+from tests.cloud_bridge.forward.stage import HandStop
+from tests.kit.bridge import STATES
+
+GARDEN, DOOR = ("home", "garden", "state"), ("home", "door", "state")
+
+
+def message(words: str) -> OutMessage:
+    return OutMessage(words.encode(), {})
+
+
+def make(slots: StateSlots, publisher: FakePublisher, stop: HandStop) -> StatePublishing:
+    retrying = Retrying("publishing states", Health(HandClock()), stop, lambda: 0.0)
+    return StatePublishing(slots, publisher, STATES, retrying)
+
+
+def test_the_newest_of_each_device_is_published() -> None:
+    slots, publisher = StateSlots(), FakePublisher({STATES: 1})
+    slots.put(GARDEN, message("old"))
+    slots.put(DOOR, message("door"))
+    slots.put(GARDEN, message("new"))
+    make(slots, publisher, HandStop()).turn()
+    assert sorted(publisher.bodies(STATES)) == [b"door", b"new"]
+    assert len(slots) == 0
+
+
+@pytest.mark.parametrize("error", [TransientError("away"), BlockedError("no topic")])
+def test_a_newer_one_that_comes_meanwhile_replaces_the_one_that_failed(error: CloudError) -> None:
+    slots, publisher = StateSlots(), FakePublisher({STATES: 1})
+
+    class Meanwhile(HandStop):
+        def wait(self, timeout: float | None = None) -> bool:
+            slots.put(GARDEN, message("new"))
+            return super().wait(timeout)
+
+    slots.put(GARDEN, message("old"))
+    publisher.errors.append(error)
+    publishing = make(slots, publisher, Meanwhile())
+    publishing.turn()
+    publishing.turn()
+    assert publisher.bodies(STATES)[-1] == b"new"
+
+
+def test_what_failed_does_not_replace_a_newer_one() -> None:
+    slots = StateSlots()
+    slots.put(GARDEN, message("old"))
+    taken = slots.take(10, 1000, 0.0)
+    slots.put(GARDEN, message("new"))
+    slots.put_back(taken)
+    assert slots.take(10, 1000, 0.0) == {GARDEN: message("new")}
+
+
+def test_one_that_pubsub_refuses_holds_up_no_other() -> None:
+    slots, publisher = StateSlots(), FakePublisher({STATES: 1})
+    publisher.poison = lambda each: each.body == b"poison"
+    slots.put(GARDEN, message("poison"))
+    slots.put(DOOR, message("door"))
+    make(slots, publisher, HandStop()).turn()
+    assert publisher.bodies(STATES) == [b"door"]
+    assert len(slots) == 0
+
+
+def test_they_are_bounded_by_bytes() -> None:
+    slots = StateSlots()
+    large = OutMessage(b"x" * (module.BYTES_AT_MOST // 2 + 1), {})
+    assert slots.put(GARDEN, large)
+    assert not slots.put(DOOR, large)
+    assert slots.put(GARDEN, message("small"))
+    assert slots.put(DOOR, large)
