@@ -11,6 +11,8 @@ from cloud_bridge.errors import CloudError
 
 MODULES = {
     "pubsub": "cloud_bridge.commands.pubsub",
+    "broker": "cloud_bridge.commands.broker",
+    "device": "cloud_bridge.commands.device",
 }
 """Where each command lives, in the order in which help shows them."""
 
