@@ -207,19 +207,20 @@ def run_revoke(arguments: argparse.Namespace) -> int:
     certificates, lists = other_authorities(arguments.also_trust)
     with open_authority(arguments, may_make=False) as authority:
         serials = to_revoke(authority, name, only_old=arguments.old)
-        canary = revoke(authority, name, serials)
+        canary = revoke(authority, serials)
         if arguments.broker_dir is not None:
             install_list(authority, arguments.broker_dir / REVOKED, lists)
         if arguments.pid_file is not None:
             reload_broker(arguments.pid_file)
         if not arguments.json:
             say(
-                f"{name}: certificates revoked: {len(serials)}; {authority.folder / REVOKED} written"
+                f"{name}: certificates revoked: {len(serials)}; "
+                f"{authority.folder / REVOKED} written"
             )
         if arguments.broker is not None:
             authorities = b"".join([authority.certificate, *certificates])
             door = Door(arguments.broker, arguments.port, authorities)
-            evict(authority, canary, door, Event().wait)
+            evict(authority, name, canary, door, Event().wait)
             if not arguments.json:
                 say(f"{name}: refused by {door} from now on, its session ended")
         elif not arguments.json:

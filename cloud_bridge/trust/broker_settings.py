@@ -13,11 +13,10 @@ from device.wire.names import Topics
 
 SETTINGS, RULES, REVOKED, LIMITS = "lookout.conf", "acl", "crl.pem", "lookout.nft"
 
-MAX_PACKET_BYTES = 262_144
-"""A larger packet ends the connection. Four times the largest event, so that only a stranger
-meets it."""
-MAX_PAYLOAD_BYTES = 131_072
-"""Twice the largest event or command."""
+MAX_PACKET_BYTES = 131_072
+"""A larger packet ends the connection: twice the largest event or command, so that only a stranger
+meets it. `message_size_limit` is no gentler: mosquitto answers it with a PUBACK reason (149) that
+MQTT 5 does not allow there, and paho hangs up."""
 WINDOW = 1000
 """Messages under way each way of one client; a box is told so as Receive Maximum."""
 
@@ -109,7 +108,6 @@ check_retain_source true
 
 # A larger packet ends the connection; boxes bound their events at birth.
 max_packet_size {MAX_PACKET_BYTES}
-message_size_limit {MAX_PAYLOAD_BYTES}
 max_keepalive 120
 
 # What waits for a bridge that is away. More than this is dropped, and acknowledged all the same:

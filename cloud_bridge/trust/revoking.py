@@ -20,12 +20,14 @@ from cloud_bridge.trust.knock import Door, is_let_in
 
 EVICTION_LIFE = timedelta(minutes=10)
 
+CANARY_NAME = "-canary-"
+"""No box can be called so: a canary that is let in must throw nobody off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Canary:
     """A certificate that was revoked at its birth: refused once the broker has read the list."""
 
-    name: str
     pair: Pair
 
 
@@ -44,11 +46,11 @@ def to_revoke(authority: Authority, name: str, *, only_old: bool) -> tuple[str, 
     return tuple(active[:-1] if only_old else active)
 
 
-def revoke(authority: Authority, name: str, serials: Sequence[str]) -> Canary:
+def revoke(authority: Authority, serials: Sequence[str]) -> Canary:
     """Put them on the list, with a canary. Raises OutputError."""
-    pair, entry = authority.issue(name, "eviction", EVICTION_LIFE)
+    pair, entry = authority.issue(CANARY_NAME, "eviction", EVICTION_LIFE)
     authority.revoke([*serials, entry.serial])
-    return Canary(name, pair)
+    return Canary(pair)
 
 
 def install_list(authority: Authority, path: Path, others: Sequence[bytes]) -> None:
@@ -84,9 +86,9 @@ def reload_broker(pid_file: Path) -> None:
 
 
 def evict(
-    authority: Authority, canary: Canary, door: Door, wait: Callable[[float], object]
+    authority: Authority, name: str, canary: Canary, door: Door, wait: Callable[[float], object]
 ) -> None:
-    """Throw the holder's session off, once it cannot come back.
+    """Throw the session of `name` off, once it cannot come back.
 
     wait: lets so many seconds pass; a broker that was told to reload needs a moment.
 
@@ -96,15 +98,15 @@ def evict(
     """
     for delay_s in (0.0, 0.2, 0.8, 2.0):
         wait(delay_s)
-        if not is_let_in(door, canary.pair, canary.name):
+        if not is_let_in(door, canary.pair, CANARY_NAME):
             break
     else:
         raise TransientError(
             f"the broker at {door} still lets a revoked certificate in; want crl.pem in its "
             "folder and `systemctl reload mosquitto`, then the same command again"
         )
-    pair, _ = authority.issue(canary.name, "eviction", EVICTION_LIFE)
-    if not is_let_in(door, pair, canary.name):
+    pair, _ = authority.issue(name, "eviction", EVICTION_LIFE)
+    if not is_let_in(door, pair, name):
         raise ConfigError(
             f"the broker at {door} refuses a good certificate too, so every box; its log says "
             "why: want ca.crt and crl.pem of the same authority in its folder"
