@@ -13,6 +13,7 @@ MODULES = {
     "pubsub": "cloud_bridge.commands.pubsub",
     "broker": "cloud_bridge.commands.broker",
     "device": "cloud_bridge.commands.device",
+    "provision": "cloud_bridge.commands.provision",
 }
 """Where each command lives, in the order in which help shows them."""
 

@@ -17,7 +17,7 @@ MAX_PACKET_BYTES = 131_072
 """A larger packet ends the connection: twice the largest event or command, so that only a stranger
 meets it. `message_size_limit` is no gentler: mosquitto answers it with a PUBACK reason (149) that
 MQTT 5 does not allow there, and paho hangs up."""
-WINDOW = 1000
+WINDOW = 2000
 """Messages under way each way of one client; a box is told so as Receive Maximum."""
 
 _EVERY_BOX = "%u"

@@ -172,7 +172,7 @@ def test_the_largest_event_passes_and_a_larger_message_does_not(trusted: Trusted
 
 def test_a_box_is_told_how_much_may_be_under_way(trusted: TrustedBroker) -> None:
     with trusted.peer("garden") as garden:
-        assert garden.receive_maximum == 1000
+        assert garden.receive_maximum == 2000
         assert garden.maximum_packet_bytes == 131_072
 
 
