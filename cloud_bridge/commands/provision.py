@@ -4,20 +4,17 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 from dataclasses import asdict, is_dataclass
 
 from cloud_bridge.commands.screen import say
 from cloud_bridge.commands.trust_options import Subparsers, checked
-from cloud_bridge.errors import ConfigError, ExitCode
-from cloud_bridge.provision.bigquery import table_sql, view_sql
+from cloud_bridge.errors import ExitCode
+from cloud_bridge.provision.bigquery import run_sql, table_sql, view_sql
 from cloud_bridge.provision.carrying_out import carry_out, compare
 from cloud_bridge.provision.google_admin import GoogleAdmin
 from cloud_bridge.provision.plan import KEEP_DAYS, PREFIX, Difference, Plan, Table, make_plan
 from cloud_bridge.provision.requests import as_text, subscription_message, topic_message
 from cloud_bridge.trust.names import check_registry
-
-BQ_TIMEOUT_S = 300.0
 
 
 def add_to(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -135,39 +132,16 @@ def _make(plan: Plan, *, as_json: bool) -> int:
 
 
 def _run_sql(table: Table, *, as_json: bool) -> None:
-    """With Google's `bq`, or by the person: its Python library would be 40 MB for two statements.
-
-    Raises:
-        ConfigError: `bq` refuses.
-    """
-    text = f"{table_sql(table)}\n{view_sql(table)}"
+    """With Google's `bq`, or by the person. Raises ConfigError."""
     program = shutil.which("bq")
     if program is None:
+        text = f"{table_sql(table)}\n{view_sql(table)}"
         if as_json:
             say(json.dumps({"sql": text, "did": "left"}))
         else:
             say(f"`bq` is not on this machine; run this in BigQuery's console first:\n\n{text}")
         return
-    try:
-        ended = subprocess.run(
-            [program, "query", "--quiet", "--nouse_legacy_sql", f"--project_id={table.project}"],
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=BQ_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        raise ConfigError(
-            f"{program} has not answered ({exc}); want it to work: try `bq ls`, or run the SQL of "
-            "--dry-run in BigQuery's console"
-        ) from exc
-    if ended.returncode != 0:
-        said = (ended.stderr or ended.stdout).strip()
-        raise ConfigError(
-            f"{program} refuses the SQL: {said[-500:]}; want roles/bigquery.dataEditor and "
-            "roles/bigquery.jobUser for whoever runs this, or the SQL of --dry-run run by hand"
-        )
+    run_sql(program, table)
     if as_json:
         say(json.dumps({"resource": table.view_name, "did": "made", "left": []}))
     else:
