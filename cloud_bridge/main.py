@@ -14,6 +14,9 @@ MODULES = {
     "deadletters": "cloud_bridge.commands.deadletters",
     "send": "cloud_bridge.commands.send",
     "pubsub": "cloud_bridge.commands.pubsub",
+    "broker": "cloud_bridge.commands.broker",
+    "device": "cloud_bridge.commands.device",
+    "provision": "cloud_bridge.commands.provision",
 }
 """Where each command lives, in the order in which help shows them."""
 
