@@ -391,7 +391,7 @@ def test_any_text_is_settings_or_a_config_error(text: str) -> None:
         ("a = " + "{a=" * 3000 + "1" + "}" * 3000, "too deep"),
         ("a = " + "[" * 40 + "]" * 40, "more than 16 deep"),
         (".".join(["a"] * 3000) + " = 1", "deep"),
-        ("[mqtt]\nport = " + "9" * 5000, "a number that is none"),
+        ("[mqtt]\nport = " + "9" * 5000, "thousands of digits"),
         ("[mqtt]\nport = 0x" + "f" * 9000, "more than 64 bits"),
         ('[device]\nstate_dir = "~nosuchuser/x"', "~nosuchuser is nobody here"),
         ('[camera]\npath = "~nosuchuser"', "~nosuchuser is nobody here"),
