@@ -6,6 +6,7 @@ Parsing opens and probes nothing. Secrets are files that settings name.
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -46,12 +47,39 @@ def _can_be_a_path(value: object) -> object:
     return value
 
 
+def _is_rtsp(url: str) -> str:
+    """Messages repeat nothing of `url`: there may be a password in it."""
+    if not url.lower().startswith(("rtsp://", "rtsps://")):
+        raise ValueError(
+            "want an address that begins with rtsp:// or rtsps://, such as "
+            "rtsp://192.168.1.20/stream1"
+        )
+    if "@" in url:
+        raise ValueError(
+            "a user name or password stands in the address; want the address without them, and "
+            'username = "..." and password_file = "..." beside it (an @ that belongs to the path '
+            "is written %40)"
+        )
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise ValueError(
+            "want the camera's name or address behind rtsp://, and a port if it has its own, "
+            "such as rtsp://192.168.1.20:8554/stream1"
+        )
+    return url
+
+
 def _is_a_rectangle(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     _rectangle(box)
     return box
 
 
 LaxPath = Annotated[Path, Field(strict=False), BeforeValidator(_can_be_a_path)]
+RtspUrl = Annotated[str, AfterValidator(_is_rtsp)]
 Box = Annotated[
     tuple[Share, Share, Share, Share], Field(strict=False), AfterValidator(_is_a_rectangle)
 ]
@@ -95,8 +123,9 @@ class CameraConfig(Section):
     `pictures`: a folder."""
     path: LaxPath | None = None
     """The file of `video`, the folder of `pictures`."""
-    url: str | None = None
-    """The address of `rtsp`, such as `rtsp://192.168.1.20/stream1`, without the password."""
+    url: RtspUrl | None = None
+    """The address of `rtsp`, such as `rtsp://192.168.1.20/stream1`; no user name or password in
+    it."""
     username: str | None = None
     """For `rtsp`."""
     password_file: LaxPath | None = None

@@ -30,7 +30,7 @@ def read_picture(path: Path, fit_px: tuple[int, int] | None = None) -> Rgb:
     fit_px: (height, width) that it is scaled down to fit into, its shape kept; None: as it is.
 
     Raises:
-        PictureError: missing, empty, no plain file, cut, no picture, or too large.
+        PictureError: missing, empty, not a regular file, cut, no picture, or too large.
     """
     try:
         _check_kind(path)
@@ -77,7 +77,7 @@ def _check_kind(path: Path) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise PictureError(f"{path}: a folder; {SEEN}; name the pictures in it, as {path}/*")
     if not stat.S_ISREG(status.st_mode):  # a named pipe would be waited for, for ever
-        raise PictureError(f"{path}: no plain file; {SEEN}")
+        raise PictureError(f"{path}: not a regular file; {SEEN}")
     if status.st_size == 0:
         raise PictureError(f"{path}: an empty file; {SEEN}; copy or download it again")
 

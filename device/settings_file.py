@@ -274,6 +274,8 @@ _WANTED = {
     HOURS_PATTERN: '"22:00-06:00"',
 }
 
+GROUPED_FROM = 1_000_000
+
 _TABLE = "a table, such as [section] with its keys below"
 _LIST = "a list in brackets"
 _NUMBER = "a number"
@@ -299,9 +301,22 @@ _KINDS = {
 
 def _limits(node: Mapping[str, Any]) -> str:
     """What the schema allows a number to be, in words."""
-    words = {"exclusiveMinimum": "more than", "minimum": "from", "maximum": "to"}
-    told = [f"{word} {node[key]:.10g}" for key, word in words.items() if key in node]
-    return f" {' '.join(told)}" if told else ""
+    above, least, most = (
+        _number(node[key]) if key in node else ""
+        for key in ("exclusiveMinimum", "minimum", "maximum")
+    )
+    if least and most:
+        return f" from {least} to {most}"
+    told = [f"above {above}" if above else "", f"of at least {least}" if least else ""]
+    told = [each for each in (*told, f"at most {most}" if most else "") if each]
+    return f" {', '.join(told)}" if told else ""
+
+
+def _number(value: float) -> str:
+    """As a settings file may have it, large ones with their digits grouped."""
+    if value != int(value):
+        return f"{value:g}"
+    return f"{int(value):_}" if abs(value) >= GROUPED_FROM else f"{int(value)}"
 
 
 def _schema_at(location: Location) -> Mapping[str, Any]:

@@ -26,12 +26,13 @@ LABELS = tuple(COLOURS)
 WEIGHTS = np.array([[6, -3, -3], [-3, 6, -3], [-3, -3, 6], [-3, -3, -3], [3, 3, 3]], np.float32)
 BACKGROUND_BIAS = -20.0
 
-End: TypeAlias = Literal["softmax", "sigmoid", "logits"]
+End: TypeAlias = Literal["softmax", "sigmoid", "logits", "relu"]
 Number: TypeAlias = Literal["float32", "uint8", "int8"]
 
 FLOAT32, INT32, UINT8, INT8 = 0, 2, 3, 9
 TYPES = {"float32": FLOAT32, "uint8": UINT8, "int8": INT8}
-AVERAGE_POOL_2D, FULLY_CONNECTED, LOGISTIC, SOFTMAX, QUANTIZE, DEQUANTIZE = 1, 9, 14, 25, 114, 6
+AVERAGE_POOL_2D, FULLY_CONNECTED, LOGISTIC, RELU, SOFTMAX = 1, 9, 14, 19, 25
+DEQUANTIZE, QUANTIZE = 6, 114
 POOL_OPTIONS, FULLY_CONNECTED_OPTIONS, SOFTMAX_OPTIONS = 5, 8, 9
 
 
@@ -167,6 +168,8 @@ class _Model:
         if self._recipe.end == "softmax":
             options = {0: f32(1.0)}
             self._operator(SOFTMAX, version, [logits], [scores], SOFTMAX_OPTIONS, options)
+        elif self._recipe.end == "relu":
+            self._operator(RELU, version, [logits], [scores])
         else:
             self._operator(LOGISTIC, version, [logits], [scores])
         return scores

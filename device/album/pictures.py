@@ -1,4 +1,4 @@
-"""Pictures as JPEG files, with what the box looked at drawn on them."""
+"""Pictures as JPEG and PNG files, with what the box looked at drawn on them."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +13,9 @@ from device.core.images import Image, Rectangle
 QUALITY = 85
 LINES = ((255, 210, 0), (0, 200, 255), (255, 90, 160), (130, 255, 90), (255, 140, 0))
 """Colours that show on grass, brick and night pictures alike; a region has one of them."""
+Colour = tuple[int, int, int]
+Block = tuple[int, int, int, int]
+"""left, top, right, bottom in pixels, the last two outside."""
 OUTLINE = (0, 0, 0)
 GREY = (110, 110, 110)
 
@@ -26,7 +29,8 @@ def jpeg_of_region(image: Image, region: str, box: Rectangle, long_side_px: int)
     """`jpeg` with one thin rectangle around the region, unless that is the whole frame."""
     picture = _picture(image, long_side_px)
     if not box.is_whole:
-        _draw_region(picture, region, box, "", LINES[0])
+        _frame(picture, box, LINES[0])
+        _write(picture, box, [region], LINES[0], [])
     return _encode(picture, QUALITY)
 
 
@@ -35,13 +39,26 @@ def draw_regions(
     regions: Sequence[tuple[str, Rectangle, str]],
     masks: Sequence[Rectangle] = (),
 ) -> bytes:
-    """A JPEG for aiming: regions (name, place, caption) framed and named, masks hatched grey."""
+    """A JPEG for aiming: regions (name, place, caption) framed and named, masks hatched grey.
+    Texts stand clear of each other, and of later frames."""
     picture = _picture(image, None)
     for mask in masks:
         _hatch(picture, mask)
-    for row, (name, box, caption) in enumerate(regions):
-        _draw_region(picture, name, box, caption, LINES[row % len(LINES)])
+    lines = [LINES[row % len(LINES)] for row in range(len(regions))]
+    for (_, box, _), line in zip(regions, lines, strict=True):
+        _frame(picture, box, line)
+    taken: list[Block] = []
+    for (name, box, caption), line in zip(regions, lines, strict=True):
+        taken.append(_write(picture, box, [name, caption], line, taken))
     return _encode(picture, QUALITY)
+
+
+def png_of(content: bytes) -> bytes:
+    """A PNG of the same pixels. content: a JPEG that the box has made."""
+    buffer = BytesIO()
+    with PilImage.open(BytesIO(content), formats=["JPEG"]) as picture:
+        picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _picture(image: Image, long_side_px: int | None) -> PilImage.Image:
@@ -65,27 +82,56 @@ def _line_px(picture: PilImage.Image) -> int:
     return max(round(min(picture.size) / 240), 1)
 
 
-def _draw_region(
-    picture: PilImage.Image, name: str, box: Rectangle, caption: str, line: tuple[int, int, int]
-) -> None:
-    draw = ImageDraw.Draw(picture)
+def _frame(picture: PilImage.Image, box: Rectangle, line: Colour) -> None:
     width_px, height_px = picture.size
     top, left, bottom, right = box.in_pixels(height_px, width_px)
     thick_px = _line_px(picture)
     place = (left, top, right - 1, bottom - 1)
+    draw = ImageDraw.Draw(picture)
     draw.rectangle(place, outline=OUTLINE, width=thick_px + 1)
     draw.rectangle(place, outline=line, width=thick_px)
+
+
+def _write(
+    picture: PilImage.Image,
+    box: Rectangle,
+    texts: Sequence[str],
+    line: Colour,
+    taken: Sequence[Block],
+) -> Block:
+    """Write `texts` below each other, in the region's upper left corner or as near below it as
+    nothing of `taken` stands; where they stand now."""
+    width_px, height_px = picture.size
+    top, left, _, _ = box.in_pixels(height_px, width_px)
     size_px = max(min(height_px // 26, 48), 10)
     font = _font(size_px)
-    gap_px = thick_px + size_px // 3
-    at = (left + gap_px, top + gap_px)
-    for text in (name, caption):
-        if not text:
-            continue
-        draw.text(
-            at, text, fill=line, font=font, stroke_width=max(size_px // 10, 1), stroke_fill=OUTLINE
-        )
-        at = (at[0], at[1] + round(size_px * 1.3))
+    gap_px = _line_px(picture) + size_px // 3
+    stroke_px, step_px = max(size_px // 10, 1), round(size_px * 1.3)
+    shown = [text for text in texts if text]
+    wide_px = max((round(font.getbbox(text)[2]) for text in shown), default=0) + 2 * stroke_px
+    left = max(min(left + gap_px, width_px - wide_px - gap_px), 0)
+    block = (left, top + gap_px, left + wide_px, top + gap_px + step_px * len(shown))
+    block = _free(block, taken, height_px)
+    draw = ImageDraw.Draw(picture)
+    for row, text in enumerate(shown):
+        at = (block[0], block[1] + row * step_px)
+        draw.text(at, text, fill=line, font=font, stroke_width=stroke_px, stroke_fill=OUTLINE)
+    return block
+
+
+def _free(wanted: Block, taken: Sequence[Block], height_px: int) -> Block:
+    """`wanted`, moved down as far as it must, or else up from the picture's lower edge; where it
+    is too full for both, `wanted` as it is."""
+    left, top, right, bottom = wanted
+    tall_px = bottom - top
+    beside = [each for each in taken if each[0] < right and left < each[2]]
+    below = [top, *sorted(each[3] for each in beside if each[3] > top)]
+    above = sorted((each[1] - tall_px for each in beside if each[1] <= top + tall_px), reverse=True)
+    for place in (*below, *above):
+        is_free = all(each[3] <= place or place + tall_px <= each[1] for each in beside)
+        if is_free and 0 <= place <= height_px - tall_px:
+            return left, place, right, place + tall_px
+    return wanted
 
 
 def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -1,5 +1,6 @@
 """The steps of `lookout model check`: is a bundle whole, and does it see what it should."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from device.bundles.manifest import read_bundle
 from device.bundles.store import prove_files
-from device.bundles.tflite_file import EDGETPU_OPERATOR
+from device.bundles.tflite_file import EDGETPU_OPERATOR, FileFacts
 from device.bundles.trial import NetworkFacts, TrialRequest, TrialResult, TryModel, check_start
 from device.core.bundle import Bundle, Golden
 from device.core.scores import Scores, Targets, best_groups, best_labels
@@ -91,7 +92,8 @@ def _trial(bundle: Bundle, try_model: TryModel, runtime: str, threads: int) -> I
     if not any(network.problems.values()):
         yield from _answers(bundle, result)
     if "edgetpu" in bundle.variants:
-        yield _edgetpu(folder / bundle.variants["edgetpu"], try_model, runtime)
+        path = folder / bundle.variants["edgetpu"]
+        yield _edgetpu(path, result.file, try_model(TrialRequest(model=str(path), runtime=runtime)))
 
 
 def _shapes(network: NetworkFacts) -> Iterator[Check]:
@@ -150,18 +152,37 @@ def what_is_seen(bundle: Bundle, values: NDArray[np.float32]) -> str:
     return ", ".join(f"{each.name} {each.score:.2f}" for each in ranked)
 
 
-def _edgetpu(path: Path, try_model: TryModel, runtime: str) -> Check:
-    """Cannot be run without the stick; that it was compiled for one can be seen."""
-    result = try_model(TrialRequest(model=str(path), runtime=runtime))
-    if result.file is None:
+def _edgetpu(path: Path, cpu: FileFacts | None, result: TrialResult) -> Check:
+    """Cannot be run without the stick; what it was compiled for, and from, can be seen."""
+    if result.file is None or cpu is None:
         return Check("edgetpu file", False, str(result.error))
-    if EDGETPU_OPERATOR not in result.file.custom_operators:
-        return Check(
-            "edgetpu file",
-            False,
-            f"{path.name}: not compiled for an Edge TPU; want the edgetpu_compiler's output",
-        )
+    problem = edgetpu_problem(cpu, result.file)
+    if problem is not None:
+        return Check("edgetpu file", False, f"{path.name}: {problem}")
     return Check("edgetpu file", True, "compiled for an Edge TPU; not run here")
+
+
+def edgetpu_problem(cpu: FileFacts, edgetpu: FileFacts) -> str | None:
+    """Why `edgetpu` is not the CPU's model compiled; None where nothing speaks against it."""
+    if EDGETPU_OPERATOR not in edgetpu.custom_operators:
+        return "not compiled for an Edge TPU; want the edgetpu_compiler's output"
+    if edgetpu.inputs == cpu.inputs and _sizes(edgetpu) == _sizes(cpu):
+        return None
+    return (
+        f"another model than the CPU's: it {_told(edgetpu)}, the CPU's {_told(cpu)}; "
+        "want the edgetpu_compiler's output for this very model"
+    )
+
+
+def _sizes(facts: FileFacts) -> list[int]:
+    """How many numbers each output has."""
+    return [math.prod(tensor.shape) for tensor in facts.outputs]
+
+
+def _told(facts: FileFacts) -> str:
+    taken = ", ".join(f"{list(tensor.shape)} {tensor.dtype}" for tensor in facts.inputs)
+    given = ", ".join(str(size) for size in _sizes(facts))
+    return f"takes {taken or 'nothing'} and gives {given or 'no'} scores"
 
 
 def need_ok(report: Report) -> None:

@@ -100,13 +100,15 @@ def choose(
     """The spec and reading under which the expected names score best; the first of equals.
 
     answers: for each spec, (pictures, scores). names: for each picture; those that a reading does
-    not know tell nothing, and with fewer than `least_known` of them `information` decides.
+    not know tell nothing, and with fewer than `least_known` of them, or when no spec sees any of
+    them, `information` decides.
     """
     merits = [[_merit(answer, each, names, least_known) for each in readings] for answer in answers]
     is_named = any(merit is not None for row in merits for merit in row)
     if is_named:
         table = np.array([[-1.0 if each is None else each for each in row] for row in merits])
-    else:
+        is_named = bool(table.max() > NEARLY)
+    if not is_named:
         table = np.array([[information(answer)] * len(readings) for answer in answers])
     spec, reading = np.argwhere(table >= table.max() - NEARLY)[0]
     return Choice(int(spec), int(reading), is_named, tuple(table.max(axis=1).tolist()))

@@ -25,6 +25,8 @@ def copy_pictures(goldens: Sequence[tuple[Path, str]], folder: Path) -> list[Exp
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", picture.name).lstrip(".-") or "picture"
         copy = folder / "golden" / (stem if len(goldens) == 1 else f"{number}-{stem}")
         copy.parent.mkdir(exist_ok=True)
+        if picture.exists() and not picture.is_file():  # a device would be copied for ever
+            raise PictureError(f"{picture}: not a regular file; want a golden picture")
         try:
             shutil.copyfile(picture, copy)
         except FileNotFoundError as exc:

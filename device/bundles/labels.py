@@ -1,6 +1,7 @@
 """Anyone's labels file to one name for each score of the model."""
 
 import re
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +29,12 @@ def read_lines(path: Path) -> tuple[str, ...]:
     """The labels in their order: numbers and byte order mark taken off, empty lines at the end
     dropped. Raises ModelError."""
     try:
-        if path.is_dir():
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise ModelError(f"{path}: a folder; {WANTED}")
-        if path.stat().st_size > LABELS_MAX_BYTES:
+        if not stat.S_ISREG(status.st_mode):  # a named pipe would be waited for, for ever
+            raise ModelError(f"{path}: not a regular file; {WANTED}")
+        if status.st_size > LABELS_MAX_BYTES:
             raise ModelError(f"{path}: over {LABELS_MAX_BYTES} bytes; {WANTED}")
         content = path.read_bytes()
     except FileNotFoundError as exc:
@@ -59,7 +63,7 @@ def layouts(lines: Sequence[str], count: int, name: str) -> list[Layout]:
     """How the lines may belong to the model's `count` scores, likeliest first.
 
     Raises:
-        ModelError: their numbers do not fit.
+        ModelError: their numbers do not fit, or most of them are repeats.
     """
     filled = [line for line in lines if line]
     candidates = [list(lines)] if len(filled) == len(lines) else [list(lines), filled]
@@ -85,6 +89,12 @@ def layouts(lines: Sequence[str], count: int, name: str) -> list[Layout]:
             f"the model gives {count} scores, but {name} has {len(filled)} labels; "
             "want one label a score (a background row may be absent on either side): "
             "take the labels file that belongs to this model, or the model that classifies"
+        )
+    different = len(set(lines))
+    if len(lines) - different > len(lines) / 2:
+        raise ModelError(
+            f"{name} has {len(lines)} labels, but only {different} different ones; want a name "
+            "of its own for each score: take the labels file that belongs to this model"
         )
     return found
 
@@ -126,7 +136,18 @@ def _is_background(label: str) -> bool:
 
 
 def _layout(lines: Sequence[str], has_background: bool, note: str) -> Layout:
-    return Layout(tuple(_unique(lines)), has_background, note)
+    labels = _unique(lines)
+    notes = [note] if note else []
+    unnamed = [new for old, new in zip(lines, labels, strict=True) if not old]
+    again = [new for old, new in zip(lines, labels, strict=True) if old and new != old]
+    if again:
+        notes.append(
+            f'{len(again)} renamed, such as "{again[0]}", because the same name stands in the '
+            "file before, and each score needs one of its own"
+        )
+    if unnamed:
+        notes.append(f'{len(unnamed)} without a name in the file called "{unnamed[0]}" or the like')
+    return Layout(tuple(labels), has_background, "; ".join(notes))
 
 
 def _unique(lines: Sequence[str]) -> list[str]:

@@ -2,15 +2,17 @@
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from device.bundles.check import Report, check_bundle, first_error, need_ok
+from device.bundles.check import Report, check_bundle, edgetpu_problem, first_error, need_ok
 from device.bundles.draft import Draft, to_toml
+from device.bundles.endings import last_operator, need_scores
 from device.bundles.evidence import Expected, Reading, choose, groups_like, probes_of, recognised
 from device.bundles.folders import put_in_place, refuse_to_replace
 from device.bundles.goldens import copy_pictures, prove_golden
@@ -18,11 +20,11 @@ from device.bundles.labels import layouts, read_lines
 from device.bundles.manifest import MANIFEST, read_bundle
 from device.bundles.ranges import Candidate, candidates, input_shape
 from device.bundles.store import sha256_of
-from device.bundles.tflite_file import EDGETPU_OPERATOR
+from device.bundles.tflite_file import EDGETPU_OPERATOR, FileFacts
 from device.bundles.trial import NetworkFacts, TrialRequest, TrialResult, TryModel, check_start
 from device.core.bundle import Activation, Bundle, Fit, Golden, ScoreKind, Variant
 from device.core.detection import Thresholds
-from device.errors import ModelError
+from device.errors import ModelError, PictureError
 
 LABELS = "labels.txt"
 PROBES_KNOWN = 2
@@ -32,9 +34,6 @@ THRESHOLDS: dict[ScoreKind, Thresholds] = {
     "exclusive": Thresholds(low=0.2, high=0.35),
     "independent": Thresholds(low=0.3, high=0.5),
 }
-PASSED_THROUGH = frozenset(
-    {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "CAST", "EXPAND_DIMS", "IDENTITY"}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +91,19 @@ def make_bundle(request: MakeRequest, try_model: TryModel, embedded: Bundle | No
         variants: dict[Variant, str] = {"cpu": model_name(request.tflite)}
         shutil.copyfile(request.tflite, folder / variants["cpu"])
         pictures = copy_pictures(request.goldens, folder)
+        copies = {folder / variants["cpu"]: request.tflite}
+        copies |= {
+            each.picture: given for each, (given, _) in zip(pictures, request.goldens, strict=True)
+        }
         if request.edgetpu is not None:
-            variants["edgetpu"] = _take_edgetpu(request, request.edgetpu, folder, try_model)
-        maker = _Maker(request, folder, variants, try_model, embedded)
-        decision = maker.decide(lines, pictures)
-        bundle = maker.write(decision, pictures)
-        report = check_bundle(folder, try_model, request.runtime, request.threads)
-        need_ok(report)
+            variants["edgetpu"] = _take_edgetpu(request, request.edgetpu, folder)
+            copies[folder / variants["edgetpu"]] = request.edgetpu
+        with _as_given(_given(request, folder, copies)):
+            maker = _Maker(request, folder, variants, try_model, embedded)
+            decision = maker.decide(lines, pictures)
+            bundle = maker.write(decision, pictures)
+            report = check_bundle(folder, try_model, request.runtime, request.threads)
+            need_ok(report)
         result = replace(bundle, folder=request.output)
     return Made(result, decision.notes, report)
 
@@ -125,9 +130,11 @@ class _Maker:
         network = _need_classifier(self._request.tflite, result)
         [tensor] = network.inputs
         [output] = network.outputs
+        need_scores(self._request.tflite.name, network.operators, output.shape[-1])
         shape = input_shape(tensor, self._request.fit)
         readings = self._readings(lines, output.shape[-1], network)
         assert result.file is not None  # noqa: S101 - the child sends it before the network
+        self._prove_edgetpu(result.file)
         ways = candidates(shape, tensor, result.file, self._request.input_range)
         activation, scores, why = last_operator(network.operators)
         expected = [*goldens, *probes_of(self._embedded)]
@@ -244,24 +251,19 @@ class _Maker:
             for spec in range(len(ways))
         ]
 
+    def _prove_edgetpu(self, cpu: FileFacts) -> None:
+        if "edgetpu" not in self._variants:
+            return
+        name = self._variants["edgetpu"]
+        result = self._try(TrialRequest(model=str(self._folder / name)))
+        if result.file is None:
+            _raise_first(result)
+        elif (problem := edgetpu_problem(cpu, result.file)) is not None:
+            raise ModelError(f"{name}: {problem}, as --edgetpu")
+
     def _try(self, request: TrialRequest) -> TrialResult:
         request = replace(request, runtime=self._request.runtime, threads=self._request.threads)
         return self._try_model(request)
-
-
-def last_operator(operators: Sequence[str]) -> tuple[Activation, ScoreKind, str | None]:
-    """What is left to do to the model's output, what its scores are, and why; no reason when the
-    operators do not tell."""
-    ends = [name for name in operators if name not in PASSED_THROUGH]
-    match ends[-1] if ends else "":
-        case "SOFTMAX":
-            return "none", "exclusive", "the model ends in a softmax"
-        case "LOGISTIC":
-            return "none", "independent", "the model ends in a sigmoid"
-        case "LOG_SOFTMAX":
-            return "softmax", "exclusive", "the model ends in a log-softmax, undone by a softmax"
-        case _:
-            return "none", "exclusive", None
 
 
 def bundle_name(text: str) -> str:
@@ -344,19 +346,35 @@ def _raise_first(result: TrialResult) -> None:
         raise error
 
 
-def _take_edgetpu(request: MakeRequest, path: Path, folder: Path, try_model: TryModel) -> str:
+def _take_edgetpu(request: MakeRequest, path: Path, folder: Path) -> str:
     """Copied into the bundle; its name there."""
     check_start(path)
     name = model_name(path)
     if name == model_name(request.tflite):
         name = f"edgetpu-{name}"
     shutil.copyfile(path, folder / name)
-    result = try_model(TrialRequest(model=str(folder / name), runtime=request.runtime))
-    if result.file is None:
-        _raise_first(result)
-    elif EDGETPU_OPERATOR not in result.file.custom_operators:
-        raise ModelError(
-            f"{path.name}: not compiled for an Edge TPU; "
-            "want the edgetpu_compiler's output as --edgetpu"
-        )
     return name
+
+
+@contextmanager
+def _as_given(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors inside speak of the files that the person named, not of our copies of them.
+
+    names: what we call a thing to what the person does.
+    """
+    longest_first = sorted(names, key=len, reverse=True)
+    ours = re.compile("|".join(rf"(?<![\w-]){re.escape(name)}(?![\w-])" for name in longest_first))
+    try:
+        yield
+    except (ModelError, PictureError) as exc:
+        told = ours.sub(lambda found: names[found[0]], str(exc))
+        raise type(exc)(told) from exc
+
+
+def _given(request: MakeRequest, folder: Path, copies: Mapping[Path, Path]) -> dict[str, str]:
+    """copies: a file inside `folder` to the one that it was copied from."""
+    names = {folder.name: request.output.resolve().name}
+    for ours in (folder, folder.resolve()):
+        names[str(ours)] = str(request.output)
+        names |= {str(ours / copy.relative_to(folder)): str(copies[copy]) for copy in copies}
+    return names | {copy.name: copies[copy].name for copy in copies}

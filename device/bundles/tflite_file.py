@@ -16,6 +16,8 @@ QUANTIZE = 114
 """BuiltinOperator.QUANTIZE."""
 NORMALIZATION = 1
 """ProcessUnitOptions.NormalizationOptions."""
+TENSORS_MAX = 8
+"""Inputs, outputs and sides of each that are told; a classifier has one, one and four."""
 TENSOR_TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}
 
 
@@ -41,13 +43,23 @@ class Normalization:
 
 
 @dataclass(frozen=True, slots=True)
+class FileTensor:
+    """An input or output as the file states it. dtype: empty when it is none that we know."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """custom_operators: names. first_quantize: of the tensor that the graph's first operator
-    makes, when that operator is QUANTIZE."""
+    makes, when that operator is QUANTIZE. inputs, outputs: of the first graph, the first few."""
 
     custom_operators: tuple[str, ...] = ()
     normalization: Normalization | None = None
     first_quantize: Quantization | None = None
+    inputs: tuple[FileTensor, ...] = ()
+    outputs: tuple[FileTensor, ...] = ()
 
 
 def read_facts(content: bytes) -> FileFacts:
@@ -60,6 +72,8 @@ def read_facts(content: bytes) -> FileFacts:
             ),
             normalization=_normalization(model),
             first_quantize=_first_quantize(model),
+            inputs=_tensors(model, 1),
+            outputs=_tensors(model, 2),
         )
     except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as exc:
         raise FlatbufferError(f"offsets lead out of the file: {exc}") from exc
@@ -176,6 +190,19 @@ def _normalization(model: _Table) -> Normalization | None:
                         if len(mean) in (1, 3) and len(std) in (1, 3) and min(std) > 0:
                             return Normalization(mean, std)
     return None
+
+
+def _tensors(model: _Table, field: int) -> tuple[FileTensor, ...]:
+    """field: 1 for the graph's inputs, 2 for its outputs."""
+    graph = model.item(2, 0)
+    tensors = [graph.item(0, int(row)) for row in graph.numbers(field, "<i")[:TENSORS_MAX]]
+    return tuple(
+        FileTensor(
+            tuple(int(side) for side in tensor.numbers(0, "<i")[:TENSORS_MAX]),
+            TENSOR_TYPES.get(tensor.number(1, "<b"), ""),
+        )
+        for tensor in tensors
+    )
 
 
 def _first_quantize(model: _Table) -> Quantization | None:

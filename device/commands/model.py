@@ -1,6 +1,7 @@
 """`lookout model`: bundles on disk: list, show, check, make."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -16,6 +17,8 @@ from device.commands.screen import complain, say, say_json
 from device.core.bundle import Bundle
 from device.errors import ExitCode, LookoutError, ModelError
 
+TEXT_MAX = 2000
+"""Characters of a text in `model.toml`."""
 ROOT = Path(__file__).resolve().parents[2]
 TRIAL = (
     # -P: no module of the folder in which the person stands. The root is put last, for sources
@@ -72,8 +75,10 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="what the model's pixels span (default: found out)",
     )
     make.add_argument("--edgetpu", type=Path, metavar="FILE", help="the same, for an Edge TPU")
-    make.add_argument("--licence", default="unknown", metavar="ID", help="such as Apache-2.0")
-    make.add_argument("--source", metavar="TEXT", help="where the model comes from")
+    make.add_argument(
+        "--licence", type=_text, default="unknown", metavar="ID", help="such as Apache-2.0"
+    )
+    make.add_argument("--source", type=_text, metavar="TEXT", help="where the model comes from")
     make.add_argument("--force", action="store_true", help="replace a bundle that is there")
     add_runtime_options(make)
     make.set_defaults(run=run_make)
@@ -164,7 +169,8 @@ def run_make(arguments: argparse.Namespace) -> int:
         say(f"  golden: {golden.picture} {golden.label or golden.group} >= {golden.least_score}")
     if not made.bundle.goldens:
         say("  no golden pictures: that it recognises anything is not proven (--golden)")
-    say(f"try it: lookout classify --model {made.bundle.folder} PICTURE")
+    folder = shlex.quote(str(made.bundle.folder))
+    say(f"try it: lookout classify --model {folder} PICTURE")
     return 0
 
 
@@ -193,6 +199,16 @@ def _golden(text: str) -> tuple[Path, str]:
     return Path(picture), label.strip()
 
 
+def _text(text: str) -> str:
+    """For argparse: words that `model.toml` takes."""
+    if not text.strip() or len(text) > TEXT_MAX:
+        raise argparse.ArgumentTypeError(
+            f'got {len(text)} characters, "{text[:20]}"; want text of 1 to {TEXT_MAX}, or leave '
+            "the option out"
+        )
+    return text
+
+
 class LookoutUsageError(LookoutError):
     """An argument that argparse alone cannot judge."""
 
@@ -206,6 +222,11 @@ def _say_report(report: Report) -> None:
     name = report.bundle.name if report.bundle else "the bundle"
     if failed:
         complain(f"{name} is refused: {', '.join(failed)}")
+    elif report.bundle is not None and not report.bundle.goldens:
+        say(
+            f"{name} is whole; nothing proves what it sees until it has a golden picture: "
+            "give lookout model make one with --golden"
+        )
     else:
         say(f"{name} is whole and sees what it should")
 

@@ -41,7 +41,7 @@ def read_toml(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as exc:
         raise TomlError(str(exc)) from exc
     except ValueError as exc:  # an integer of thousands of digits
-        raise TomlError(f"a number that is none: {exc}") from exc
+        raise TomlError("a whole number of thousands of digits") from exc
     layer: list[Any] = [raw]
     for _ in range(DEEPEST):
         layer = [inner for each in layer for inner in _inside(each)]

@@ -194,14 +194,8 @@ class Delivery:
             if wait_s > 0:
                 self._changed.wait(wait_s)
         with self._turning:
-            if self._is_closed:
-                return
-            try:
+            if not self._is_closed:
                 self._work()
-            except BaseException:
-                with self._changed:
-                    self._is_feeding = False  # so that the uplink thread asks again
-                raise
 
     def _work(self) -> None:
         with self._changed:

@@ -44,7 +44,7 @@ def cat_score(classifier: Classifier, box: Rectangle) -> float:
         thresholds={name: classifier.bundle.thresholds_of(name) for name in groups},
         patience=Patience(),
     )
-    region = Region(plan, classifier, 0)
+    region = Region(plan, classifier)
     _, scores = region.peek(lawn_with_cat())
     return scores["cat"]
 

@@ -1,5 +1,6 @@
 """Power cuts under a writing outbox: nothing that it told of is lost, no id comes twice."""
 
+import gc
 import os
 import random
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from device.messaging.outbox_file import sync_folder
+from device.messaging.sqlite_outbox import SqliteOutbox
 from tests.kit.outbox_reader import read_outbox
 from tests.kit.power_cut_folder import PowerCutFolder
 from tests.kit.waiting import pause
@@ -110,3 +113,29 @@ def test_the_same_check_goes_red_when_commits_are_not_synced(disk: PowerCutFolde
         if damage.lost > 0:
             return
     raise AssertionError(f"no loss in {CUTS} cuts of an outbox that does not sync: no teeth")
+
+
+def test_a_new_files_name_survives_a_cut_once_its_folder_is_synced(disk: PowerCutFolder) -> None:
+    names = [disk.path / "kept", disk.path / "lost"]
+    for path in names:
+        with path.open("wb") as file:
+            file.write(b"content")
+            file.flush()
+            os.fsync(file.fileno())
+        if path.name == "kept":
+            sync_folder(disk.path)
+    disk.cut()
+    assert [path.name for path in names if path.exists()] == ["kept"], "no teeth, or no sync"
+    assert names[0].read_bytes() == b"content"
+
+
+def test_a_new_outbox_and_one_put_aside_survive_a_cut_at_once(disk: PowerCutFolder) -> None:
+    path = disk.path / "outbox.db"
+    path.write_bytes(b"no database " * 1000)
+    outbox = SqliteOutbox(path, "garden", "home", 10_000_000)
+    run = str(outbox.run)
+    del outbox  # nothing is closed as asked
+    gc.collect()
+    disk.cut()
+    assert read_outbox(path).runs == {run: 0}
+    assert path.with_name("outbox.db.damaged-1").exists()

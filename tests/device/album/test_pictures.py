@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from device.album.pictures import draw_regions, jpeg, jpeg_of_region
+from device.album.pictures import draw_regions, jpeg, jpeg_of_region, png_of
 from device.core.images import WHOLE, Image, Rectangle, Rgb, Yuv420
 
 HALF = Rectangle(top=0.25, left=0.25, bottom=0.75, right=0.75)
@@ -92,6 +92,42 @@ def test_more_is_drawn_for_a_caption_than_without() -> None:
     named = changed(draw_regions(image, [("feeder", HALF, "")]), image).sum()
     captioned = changed(draw_regions(image, [("feeder", HALF, "cat 0.83, dog 0.11")]), image).sum()
     assert captioned > named + 300
+
+
+def test_texts_of_regions_in_the_same_corner_stand_clear_of_each_other() -> None:
+    image = flat(480, 640)
+    boxes = [Rectangle(top=0.1, left=0.1, bottom=share, right=share) for share in (0.9, 0.8, 0.7)]
+    regions = [(f"region{row}", box, "cat 0.83") for row, box in enumerate(boxes)]
+    together = lit(draw_regions(image, regions), image)
+    alone = [lit(draw_regions(image, [each]), image) for each in regions]
+    assert together > 0.9 * sum(alone)
+
+
+def lit(content: bytes, image: Rgb) -> int:
+    """How much is written in the upper left corner, beside the frames."""
+    return int(changed(content, image)[56:280, 72:300].sum())
+
+
+def test_a_text_in_the_lowest_corner_moves_up_and_one_at_the_right_moves_in() -> None:
+    image = flat(480, 640)
+    corner = Rectangle(top=0.9, left=0.95, bottom=1.0, right=1.0)
+    once = changed(draw_regions(image, [("gate", corner, "cat 0.83")]), image)
+    twice = changed(draw_regions(image, [("gate", corner, "cat 0.83")] * 2), image)
+    assert once[432:, 500:600].any()
+    assert not once[:420].any()
+    assert twice[380:425, 500:].any()
+
+
+def test_no_text_is_lost_where_there_is_no_room_left() -> None:
+    crowd = [(f"region{row}", HALF, "cat 0.83") for row in range(60)]
+    assert changed(draw_regions(flat(120, 160), crowd), flat(120, 160)).any()
+
+
+def test_a_png_holds_the_jpegs_pixels() -> None:
+    content = jpeg(flat(60, 80))
+    with PilImage.open(BytesIO(png_of(content))) as picture:
+        assert picture.format == "PNG"
+        assert np.array_equal(np.asarray(picture).astype(int), read(content))
 
 
 def test_regions_have_colours_of_their_own() -> None:

@@ -1,5 +1,6 @@
 """Tests of the steps of `lookout model check`."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,40 @@ def test_a_golden_picture_may_ask_for_a_group_alone(tmp_path: Path) -> None:
     report = check(write_bundle(tmp_path / "colours", {'label = "red"\n': ""}))
     assert report.is_ok, failed(report)
     assert report.checks[-1].detail.startswith("coloured 1.00")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        (Recipe(), "not compiled for an Edge TPU"),
+        (Recipe(custom_operator="edgetpu-custom-op", size_px=(9, 8)), "takes [1, 9, 8, 3] uint8"),
+        (Recipe(custom_operator="edgetpu-custom-op", number="int8"), "takes [1, 8, 8, 3] int8"),
+        (Recipe(custom_operator="edgetpu-custom-op", background="last"), "gives 6 scores"),
+    ],
+)
+def test_an_edge_tpu_file_that_is_not_the_cpus_model_compiled_is_found(
+    tmp_path: Path, recipe: Recipe, told: str
+) -> None:
+    report = check(with_edgetpu(write_bundle(tmp_path / "colours"), recipe))
+    assert list(failed(report)) == ["edgetpu file"]
+    assert told in failed(report)["edgetpu file"]
+
+
+def test_the_cpus_model_compiled_for_an_edge_tpu_passes(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "colours")
+    report = check(with_edgetpu(folder, Recipe(custom_operator="edgetpu-custom-op")))
+    assert report.is_ok, failed(report)
+
+
+def with_edgetpu(folder: Path, recipe: Recipe) -> Path:
+    content = make_model(recipe)
+    (folder / "tpu.tflite").write_bytes(content)
+    toml = folder / "model.toml"
+    text = toml.read_text().replace(
+        "[files]\n", f'[files]\n"tpu.tflite" = "{hashlib.sha256(content).hexdigest()}"\n'
+    )
+    toml.write_text(f'{text}\n[variants.edgetpu]\nfile = "tpu.tflite"\n')
+    return folder
 
 
 def test_a_bad_manifest_ends_the_check(tmp_path: Path) -> None:

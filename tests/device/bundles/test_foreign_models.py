@@ -123,7 +123,7 @@ def test_labels_in_another_order_are_doubted(testdata: Path, tmp_path: Path) -> 
 
 BAD = {
     "model_invoking_error": "unresolved custom op: fake-op-double",
-    "mobilenet_v1_1.0_224_quant_embedding_extractor": "may be a feature extractor",
+    "mobilenet_v1_1.0_224_quant_embedding_extractor": "ends in AVERAGE_POOL_2D",
     "mobilenet_v1_0.25_128_quant_edgetpu": "as --edgetpu",
 }
 
@@ -134,6 +134,38 @@ def test_a_foreign_model_that_is_no_classifier_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match=BAD[name]):
         make(testdata, tmp_path, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_feature_extractor_is_refused_with_as_many_labels_as_it_has_numbers(
+    testdata: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"thing {row}" for row in range(1024)))
+    request = MakeRequest(
+        tflite=testdata / "models" / "mobilenet_v1_1.0_224_quant_embedding_extractor.tflite",
+        labels=labels,
+        output=tmp_path / "made",
+    )
+    with pytest.raises(ModelError, match=r"ends in AVERAGE_POOL_2D.*want a classifier"):
+        make_bundle(request, try_here, None)
+
+
+def test_the_edge_tpu_file_of_another_model_is_refused(testdata: Path, tmp_path: Path) -> None:
+    models = testdata / "models"
+    request = MakeRequest(
+        tflite=models / "mobilenet_v1_0.25_128_quant.tflite",
+        edgetpu=models / "mobilenet_v1_1.0_224_quant_embedding_extractor_edgetpu.tflite",
+        labels=testdata / "labels" / "imagenet_labels.txt",
+        output=tmp_path / "made",
+    )
+    told = (
+        r"^mobilenet_v1_1\.0_224_quant_embedding_extractor_edgetpu\.tflite: another model than the "
+        r"CPU's: it takes \[1, 224, 224, 3\] uint8 and gives 1024 scores, the CPU's takes "
+        r"\[1, 128, 128, 3\] uint8 and gives 1001 scores; want"
+    )
+    with pytest.raises(ModelError, match=told):
+        make_bundle(request, try_here, None)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 """Tests of reading anyone's labels file."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,27 @@ def test_a_last_background_row_stays_where_the_model_has_it() -> None:
 def test_equal_labels_are_told_apart_and_empty_ones_get_a_name() -> None:
     found = layouts(("crane", "cat", "crane", ""), 4, "labels.txt")
     assert found[0].labels == ("crane", "cat", "crane (2)", "unnamed 3")
+
+
+def test_it_is_said_how_many_labels_were_renamed_and_why() -> None:
+    layout = layouts(("crane", "cat", "crane", "crane", "", "dog"), 6, "labels.txt")[0]
+    assert '2 renamed, such as "crane (2)", because the same name stands' in layout.note
+    assert '1 without a name in the file called "unnamed 4"' in layout.note
+    assert layouts(("crane", "cat"), 2, "labels.txt")[0].note == ""
+
+
+def test_labels_that_are_mostly_repeats_are_refused() -> None:
+    for lines in (("cat",) * 1000, ("cat", "dog", "cat", "cat", "dog"), ("cat", "", "", "", "")):
+        with pytest.raises(ModelError, match="different ones; want a name of its own"):
+            layouts(lines, len(lines), "labels.txt")
+    assert layouts(("cat", "dog", "cat", "dog"), 4, "labels.txt")
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(ModelError, match="not a regular file"):
+            read_lines(path)
 
 
 def test_empty_lines_go_where_the_count_fits_without_them() -> None:

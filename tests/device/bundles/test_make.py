@@ -1,5 +1,6 @@
 """Tests of building a bundle out of anyone's model."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,71 @@ def test_without_any_evidence_the_range_is_a_guess_and_called_one(shop: Workshop
     made = make(shop.request(Recipe(number="float32")))
     assert any("a guess" in note and "--input-range" in note for note in made.notes)
     assert "a guess" in (Path(made.bundle.folder) / "model.toml").read_text()
+
+
+def test_known_pictures_that_no_range_recognises_are_no_reason_for_one(
+    shop: Workshop, tmp_path: Path
+) -> None:
+    """The names of the pictures are known, but the labels are shuffled."""
+    shuffled = ["green", "dark", "red", "bright", "blue"]
+    changes = {'label = "red"': 'label = "dark"', 'group = "coloured"\n': ""}
+    embedded = read_bundle(write_bundle(tmp_path / "shuffled", changes))
+    embedded = replace(embedded, goldens=embedded.goldens * 2)
+    made = make_bundle(shop.request(Recipe(number="float32"), shuffled), try_here, embedded)
+    [note] = [note for note in made.notes if note.startswith("input range")]
+    assert "a guess" in note
+    assert "recognises" not in note
+
+
+@pytest.mark.parametrize("is_quantized", [False, True])
+def test_a_model_that_ends_in_features_is_refused(shop: Workshop, is_quantized: bool) -> None:
+    """A dequantize behind does not hide it."""
+    recipe = Recipe(number="float32", end="relu", quantized_inside=is_quantized)
+    with pytest.raises(ModelError, match=r"^colours\.tflite: a feature extractor: it ends in RELU"):
+        make(shop.request(recipe))
+    assert shop.left_behind() == []
+
+
+def test_renamed_labels_are_told_and_kept_in_the_bundle(shop: Workshop) -> None:
+    made = make(shop.request(Recipe(), ["red", "green", "red", "dark", "bright"]))
+    assert any(note.startswith('labels: 1 renamed, such as "red (2)"') for note in made.notes)
+    with pytest.raises(ModelError, match=r"names\.txt has 5 labels, but only 1 different"):
+        make(replace(shop.request(Recipe(), ["red"] * 5), force=True))
+
+
+def test_messages_name_the_persons_files_and_not_our_copies(shop: Workshop) -> None:
+    request = shop.request(Recipe())
+    model = request.tflite.rename(shop.folder / "My Model.tflite")
+    request = replace(request, tflite=model)
+    empty = shop.folder / "empty.png"
+    empty.touch()
+    good = shop.goldens("red")
+    bad = [
+        (replace(request, goldens=((empty, "red"),)), f"{empty}: an empty file"),
+        (replace(request, goldens=(*good, (empty, "red"))), f"{empty}: an empty file"),
+        (
+            replace(request, goldens=(*good, (shop.pictures["dark"], "blue"))),
+            "golden picture dark.png: the model does not see",
+        ),
+        (replace(request, licence=""), "colours/model.toml:8: licence: got ''"),
+    ]
+    for each, told in bad:
+        with pytest.raises((ModelError, PictureError)) as caught:
+            make(each)
+        assert str(caught.value).startswith(told)
+        assert ".colours-" not in str(caught.value)
+    model.write_bytes(make_model(Recipe(custom_operator="fake")))
+    with pytest.raises(ModelError) as caught:
+        make(request)
+    assert "My Model.tflite" in str(caught.value)
+    assert "My-Model" not in str(caught.value)
+
+
+def test_a_golden_picture_that_is_no_regular_file_is_not_copied(shop: Workshop) -> None:
+    os.mkfifo(shop.folder / "pipe.png")
+    for path in (shop.folder / "pipe.png", Path(os.devnull)):
+        with pytest.raises(PictureError, match="not a regular file"):
+            make(replace(shop.request(Recipe()), goldens=((path, "red"),)))
 
 
 def test_the_range_may_be_asked_for(shop: Workshop) -> None:
@@ -234,6 +300,9 @@ def test_an_edge_tpu_file_goes_beside_the_cpus(shop: Workshop) -> None:
     assert made.bundle.variants == {"cpu": "colours.tflite", "edgetpu": "colours_edgetpu.tflite"}
     with pytest.raises(ModelError, match="not compiled for an Edge TPU"):
         make(replace(request, edgetpu=request.tflite, force=True))
+    compiled.write_bytes(make_model(Recipe(custom_operator="edgetpu-custom-op", size_px=(9, 8))))
+    with pytest.raises(ModelError, match=r"^colours_edgetpu\.tflite: another model than the CPU's"):
+        make(replace(request, edgetpu=compiled, force=True))
 
 
 def test_labels_and_texts_may_hold_any_character(shop: Workshop) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from device.bundles.tflite_file import (
+    FileTensor,
     FlatbufferError,
     Normalization,
     Quantization,
@@ -31,6 +32,12 @@ def test_the_first_operators_quantization_is_found() -> None:
     facts = read_facts(make_model(Recipe(number="float32", quantized_inside=True)))
     assert facts.first_quantize == Quantization("int8", float(np.float32(2 / 255)), -1)
     assert read_facts(make_model(Recipe(number="float32"))).first_quantize is None
+
+
+def test_inputs_and_outputs_are_told_as_the_file_states_them() -> None:
+    facts = read_facts(make_model(Recipe(number="int8", size_px=(6, 12))))
+    assert facts.inputs == (FileTensor((1, 6, 12, 3), "int8"),)
+    assert facts.outputs == (FileTensor((1, 5), "int8"),)
 
 
 @pytest.mark.parametrize("seed", range(40))

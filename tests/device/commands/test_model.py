@@ -1,6 +1,7 @@
 """Tests of `lookout model`, its child process included."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,40 @@ def test_make_builds_a_bundle_that_classify_takes(
     assert main(["classify", "--json", "--model", str(tmp_path / "colours"), *names]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [each["labels"][0]["label"] for each in lines] == list(pictures)
+
+
+def test_what_is_to_be_typed_next_is_quoted_for_the_shell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = make_words(tmp_path, Recipe())
+    words[words.index("--output") + 1] = str(tmp_path / "My Model")
+    assert main(words) == ExitCode.OK
+    last = capsys.readouterr().out.splitlines()[-1].removeprefix("try it: ")
+    assert shlex.split(last)[1:] == ["classify", "--model", str(tmp_path / "My Model"), "PICTURE"]
+
+
+def test_a_bundle_without_golden_pictures_is_whole_and_no_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(make_words(tmp_path, Recipe())) == ExitCode.OK
+    capsys.readouterr()
+    assert main(["model", "check", str(tmp_path / "colours")]) == ExitCode.OK
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("colours is whole; nothing proves what it sees until")
+    proven = write_bundle(tmp_path / "proven")
+    assert main(["model", "check", str(proven)]) == ExitCode.OK
+    assert "sees what it should" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--licence", "--source"])
+def test_an_empty_text_is_refused_by_its_options_name(
+    tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("", "  ", "x" * 2001):
+        with pytest.raises(SystemExit) as caught:
+            main(make_words(tmp_path, Recipe(), option, text))
+        assert caught.value.code == ExitCode.USAGE
+        assert f"argument {option}: got {len(text)} characters" in capsys.readouterr().err
 
 
 def test_make_tells_programs_what_it_decided(

@@ -100,6 +100,36 @@ def test_state_waits_for_its_place_and_goes_before_events() -> None:
         broker.acknowledges = True
 
 
+def test_an_event_whose_place_state_has_taken_waits_for_the_next() -> None:
+    with ScriptedBroker(1, acknowledges=False) as broker, uplink_to(broker) as uplink:
+        sender = Sender(uplink, DeliverySettings(), SystemClock(), lambda: 0.0)
+
+        def has_place() -> bool:
+            sender.turn(0.02)
+            broker.acknowledge()
+            return sender.places().live == 1
+
+        wait_until(has_place, "a place", every_s=0.0)
+        sender.take([event(1)], 0)
+        uplink.set_state(b"{}")
+        sender.send()
+        broker.wait_for(lambda: "state" in broker.topics(), "state")
+        for _ in range(5):
+            sender.turn(0.02)
+            sender.send()
+        assert broker.topics() == ["availability", "state"]
+        broker.acknowledges = True
+        broker.acknowledge()
+
+        def is_sent() -> bool:
+            sender.turn(0.02)
+            sender.send()
+            return "clock" in broker.topics()
+
+        wait_until(is_sent, "the event")
+        assert broker.violations == 0
+
+
 def test_paho_keeps_no_queue_of_its_own() -> None:
     """All that was handed to it is on the line, however much waits for an acknowledgement."""
     with ScriptedBroker(acknowledges=False) as broker, uplink_to(broker) as uplink:

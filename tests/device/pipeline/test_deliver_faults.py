@@ -269,10 +269,10 @@ def reconnect(stage: Stage) -> None:
     stage.delivery.uplink_turn()
 
 
-def wished(uplink: FakeUplink) -> tuple[Stage, FailingDisk]:
+def wished(uplink: FakeUplink, window: int = 8) -> tuple[Stage, FailingDisk]:
     """A stage whose uplink waits for events, and whose outbox has ten."""
     disk = disk_of()
-    stage = Stage(outbox=lambda: disk, uplink=uplink)
+    stage = Stage(outbox=lambda: disk, uplink=uplink, window=window)
     stage.turn(4)
     stage.uplink.acknowledge()
     stage.turn(2)
@@ -291,7 +291,7 @@ def finish(stage: Stage) -> None:
 
 
 def test_what_was_read_for_a_connection_that_has_gone_is_not_handed_to_the_next() -> None:
-    stage, disk = wished(FakeUplink())
+    stage, disk = wished(FakeUplink(), window=64)
     moments: list[Callable[[], None]] = [lambda: reconnect(stage)]
     disk.on_read = lambda: moments.pop()() if moments else None
     stage.turn(1)
@@ -302,7 +302,7 @@ def test_what_was_read_for_a_connection_that_has_gone_is_not_handed_to_the_next(
 
 
 def test_what_was_handed_over_for_a_connection_that_has_gone_is_not_sent_on_the_next() -> None:
-    stage, _ = wished(FakeUplink())
+    stage, _ = wished(FakeUplink(), window=64)
     stage.delivery.outbox_turn()
     reconnect(stage)
     assert stage.sent == []
