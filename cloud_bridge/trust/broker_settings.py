@@ -141,6 +141,7 @@ table inet lookout {{
   chain input {{
     type filter hook input priority filter; policy accept;
     iifname "lo" return
+    meta l4proto != tcp return
     tcp dport != {port} return
     ct state new add @open_v4 {{ ip saddr ct count over 20 }} drop
     ct state new add @open_v6 {{ ip6 saddr ct count over 20 }} drop

@@ -3,9 +3,10 @@
 What is wanted is said here anew, from the wire format, in words of its own.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -115,10 +116,9 @@ def counted(request: pytest.FixtureRequest) -> Iterator[None]:
     COUNTS.clear()
     yield
     told = ", ".join(f"{verb} {count}" for verb, count in COUNTS.items())
-    screen = request.config.pluginmanager.get_plugin("terminalreporter")
-    if screen is not None:
-        screen.write_line("")
-        screen.write_line(f"access rules: {COUNTS.total()} cells ({told})")
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+        sys.stdout.write(f"\naccess rules: {COUNTS.total()} cells ({told})\n")
 
 
 def check(verb: str, wanted: dict[str, bool], found: dict[str, bool]) -> None:

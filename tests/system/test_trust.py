@@ -4,16 +4,19 @@ commands alone."""
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
+from typing import get_args
 
 import pytest
 
 from cloud_bridge.errors import ConfigError
 from cloud_bridge.trust.certificates import Pair
 from cloud_bridge.trust.knock import Door, is_let_in
+from device.config import MqttConfig
 from tests.kit.certificates import Authority as OpensslAuthority
 from tests.kit.peer import Peer, RefusedError
 from tests.kit.trust import CHECKER, OBSERVER, TrustedBroker, cloud, run_cloud
@@ -327,15 +330,17 @@ def test_one_authority_takes_over_from_another(fresh: TrustedBroker) -> None:
 # --- what is handed out -------------------------------------------------------------------------
 
 
-def test_the_settings_file_is_taken_by_the_box(trusted: TrustedBroker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("delivery", get_args(MqttConfig.model_fields["delivery"].annotation))
+def test_the_settings_file_is_taken_by_the_box(
+    trusted: TrustedBroker, tmp_path: Path, delivery: str
+) -> None:
     trusted.cloud(
-        "device", "add", "porch", "--delivery", "broker", "--broker", "broker.local",
+        "device", "add", f"porch-{delivery}", "--delivery", delivery, "--broker", "broker.local",
         output=tmp_path / "porch",
     )  # fmt: skip
-    lookout = [str(REPOSITORY / ".venv/bin/python"), "-m", "device.main"]
-    settings = tmp_path / "porch" / "lookout.toml"
     ended = subprocess.run(
-        [*lookout, "config", "check", "--config", settings],
+        [sys.executable, "-m", "device.main", "config", "check", "--config",
+         tmp_path / "porch" / "lookout.toml"],
         capture_output=True, text=True, cwd=REPOSITORY, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
