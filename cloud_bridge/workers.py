@@ -12,6 +12,7 @@ from cloud_bridge.ports import Clock
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+POLL_S = 0.1
 DEATHS_AT_MOST = 5
 DEATHS_WITHIN_NS = 60 * 1_000_000_000
 
@@ -99,8 +100,17 @@ def supervise(
 
 
 def stop_signal_within(timeout_s: float) -> bool:
-    """Whether a stop signal came; the signals must be blocked in every thread."""
-    return signal.sigtimedwait(STOP_SIGNALS, timeout_s) is not None
+    """Whether a stop signal came; the signals must be blocked in every thread.
+
+    Asked again and again, since `sigtimedwait` of CPython 3.11 says that a signal came when the
+    process was stopped (SIGSTOP) and continued beyond its timeout.
+    """
+    waiter = Event()
+    for _ in range(max(round(timeout_s / POLL_S), 1)):
+        if signal.sigpending() & STOP_SIGNALS:
+            return True
+        waiter.wait(POLL_S)
+    return False
 
 
 def join_all(workers: Sequence[Worker], timeout_s: float) -> list[str]:

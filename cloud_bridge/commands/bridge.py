@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def serve(config: Config, parts: Parts = PARTS) -> int:
     """Until a stop signal; the exit code."""
-    # Blocked before the first thread starts, so that only `sigtimedwait` hears of them.
+    # Blocked before the first thread starts, so that they stay pending until asked for.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with ExitStack() as exits:
         bridge = assembly.make_bridge(config, exits, parts)

@@ -11,8 +11,7 @@ from pathlib import Path
 from cloud_bridge.commands.screen import complain, say
 from cloud_bridge.errors import ExitCode
 from cloud_bridge.local_pubsub.server import LEAST_BYTES, MAX_BYTES, LocalPubsub
-
-STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+from cloud_bridge.workers import STOP_SIGNALS, stop_signal_within
 
 SWITCH_INTERVAL_S = 0.0005
 """Python's default of 5 ms makes the thread that writes wait that long for its turn."""
@@ -57,7 +56,7 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def run(arguments: argparse.Namespace) -> int:
     _configure_log()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    # Blocked before the first thread starts, so that only `sigwait` hears of them.
+    # Blocked before the first thread starts, so that they stay pending until asked for.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     if not _is_loopback(arguments.host):
         complain(
@@ -69,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     ) as pubsub:
         say(f"listening on {arguments.host}:{pubsub.port}")
         while pubsub.is_alive():
-            if signal.sigtimedwait(STOP_SIGNALS, 1.0) is not None:
+            if stop_signal_within(1.0):
                 return ExitCode.OK
     return ExitCode.FAILED
 

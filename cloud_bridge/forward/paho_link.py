@@ -72,6 +72,7 @@ class PahoLink:
         self._connection = 0
         self._is_open = False
         """CONNACK came."""
+        self._had_session = False
         self._is_connected = False
         """And SUBACK."""
         self._problem: str | None = None
@@ -214,12 +215,7 @@ class PahoLink:
             return
         self._connection += 1
         self._is_open = True
-        log.info(
-            "broker connected host=%s port=%d session_present=%s",
-            self._config.host,
-            self._config.port_number,
-            flags.session_present,
-        )
+        self._had_session = flags.session_present
         if self._filters:
             # Each time anew: so the broker sends the retained states again.
             options = SubscribeOptions(qos=1, retainAsPublished=True)
@@ -248,6 +244,12 @@ class PahoLink:
     def _get_going(self) -> None:
         self._is_connected = True
         self._problem = None
+        log.info(
+            "broker connected host=%s port=%d session_present=%s",
+            self._config.host,
+            self._config.port_number,
+            self._had_session,
+        )
 
     # --- being connected ----------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""`lookout-cloud bridge` in a process of its own, and the devices, settings and topics around it."""
+"""`lookout-cloud bridge` in a process of its own, with its events, settings and topics."""
 
 import json
 import os
@@ -105,6 +105,8 @@ class BridgeProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
+        """Wait with `wait_for_log("broker connected")` for its first session: what comes earlier,
+        a broker drops."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, cwd=REPOSITORY, stderr=log, env=self.environment

@@ -1,0 +1,178 @@
+"""Commands and desired settings on their way down: checked, sent, acknowledged after PUBACK."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud_bridge.clocks import HandClock
+from cloud_bridge.downlink.fake_commands import FakeCommands
+from cloud_bridge.downlink.fake_versions import FakeVersions
+from cloud_bridge.downlink.reading import attributes_of, read
+from cloud_bridge.downlink.sending import Sending
+from cloud_bridge.errors import BlockedError, TransientError
+from cloud_bridge.forward.fake_link import FakeLink
+from cloud_bridge.health import Health
+from cloud_bridge.ports import Received
+from device.wire.downward import DesiredSettings, decode_command, decode_desired, encode_down
+from device.wire.errors import WireError
+from device.wire.events import time_text
+from tests.cloud_bridge.forward.stage import HandStop
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.source, self.link, self.versions = FakeCommands(), FakeLink(), FakeVersions()
+        self.health, self.stop = Health(self.clock), HandStop()
+        self.sending = Sending(
+            self.source,
+            self.link,
+            self.versions,
+            frozenset({"home"}),
+            self.clock,
+            self.health,
+            self.stop.wait,
+            lambda: 0.0,
+        )
+        self.link.turn(0.0, 0)
+
+    def put_command(self, expires_in_s: float = 60.0, **changes: object) -> None:
+        expires = time_text(self.clock.wall_ns() + round(expires_in_s * 1e9))
+        body = {"id": "c1", "command": "identify", "expires": expires, **changes}
+        self.source.put(json.dumps(body).encode(), attributes_of("home", "garden", "command"))
+
+    def put_config(self, version: int, **settings: Any) -> None:  # noqa: ANN401 - TOML
+        body = encode_down(DesiredSettings(version=version, settings=settings))
+        self.source.put(body, attributes_of("home", "garden", "config"))
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_a_command_goes_to_its_device_and_is_acknowledged(scene: Scene) -> None:
+    scene.put_command()
+    scene.sending.turn()
+    [sent] = scene.link.sent
+    assert (sent.topic, sent.qos, sent.retain) == (
+        "home/devices/garden/commands/identify",
+        1,
+        False,
+    )
+    assert decode_command(sent.payload).id == "c1"
+    assert scene.source.held == 0
+
+
+def test_desired_settings_are_retained(scene: Scene) -> None:
+    scene.put_config(5, detection={"shortest_s": 1.0})
+    scene.sending.turn()
+    [sent] = scene.link.sent
+    assert (sent.topic, sent.qos, sent.retain) == ("home/devices/garden/config", 1, True)
+    assert decode_desired(sent.payload).version == 5
+
+
+def test_what_the_broker_did_not_take_comes_again(scene: Scene) -> None:
+    scene.link.refuses = "quota exceeded"
+    scene.put_command()
+    scene.sending.turn()
+    assert scene.source.held == 1
+    scene.link.refuses = None
+    scene.sending.turn()
+    assert scene.source.held == 0
+    assert len(scene.link.sent) == 1
+
+
+def test_nothing_is_pulled_without_a_broker(scene: Scene) -> None:
+    scene.link.drop()
+    scene.put_command()
+    scene.source.errors.append(BlockedError("must not be asked"))
+    scene.sending.turn()
+    assert scene.source.held == 1
+    assert not scene.health.troubles
+
+
+def test_an_older_version_never_becomes_the_retained_one(scene: Scene) -> None:
+    for version in (5, 4, 6, 5):
+        scene.put_config(version, telemetry={"every_s": float(version)})
+        scene.sending.turn()
+    assert [decode_desired(sent.payload).version for sent in scene.link.sent] == [5, 6]
+    assert scene.source.held == 0
+    assert scene.health.counts["down_refused"] == 2
+
+
+def test_the_same_settings_go_out_again_and_others_of_that_version_do_not(scene: Scene) -> None:
+    scene.put_config(5, a={"x": 1, "y": 2})
+    scene.put_config(5, a={"y": 2, "x": 1})
+    scene.put_config(5, a={"x": 1, "y": 3})
+    scene.sending.turn()
+    assert len(scene.link.sent) == 2
+    assert scene.health.counts["down_refused"] == 1
+
+
+def test_an_expired_command_is_let_go(scene: Scene) -> None:
+    scene.put_command(expires_in_s=-1.0)
+    scene.sending.turn()
+    assert scene.link.sent == []
+    assert scene.source.held == 0
+
+
+BAD: list[tuple[bytes, dict[str, str]]] = [
+    (b"{", attributes_of("home", "garden", "command")),
+    (b"\xff", attributes_of("home", "garden", "config")),
+    (b"{}", attributes_of("home", "garden", "command")),
+    (b'{"version":0,"settings":{}}', attributes_of("home", "garden", "config")),
+    (b'{"version":"1","settings":{}}', attributes_of("home", "garden", "config")),
+    (b'{"version":1,"settings":{}}', attributes_of("farm", "garden", "config")),
+    (b'{"version":1,"settings":{}}', attributes_of("home", "gar/den", "config")),
+    (b'{"version":1,"settings":{}}', attributes_of("home", "+", "config")),
+    (b'{"version":1,"settings":{}}', attributes_of("home", "garden", "receipts")),
+    (b'{"version":1,"settings":{}}', {}),
+    (b"x" * 70_000, attributes_of("home", "garden", "command")),
+    (
+        b'{"id":"a","command":"open_door","expires":"2099-01-01T00:00:00Z"}',
+        attributes_of("home", "garden", "command"),
+    ),
+    (
+        b'{"id":"a","command":"pause","expires":"tomorrow"}',
+        attributes_of("home", "garden", "command"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "attributes"), BAD)
+def test_a_bad_message_is_let_go_and_blocks_none_behind_it(
+    scene: Scene, body: bytes, attributes: dict[str, str]
+) -> None:
+    scene.source.put(body, attributes)
+    scene.put_command()
+    scene.sending.turn()
+    assert len(scene.link.sent) == 1
+    assert scene.source.held == 0
+    assert scene.health.counts["down_refused"] == 1
+
+
+@given(st.binary(max_size=200), st.dictionaries(st.text(max_size=5), st.text(max_size=5)))
+def test_any_message_is_read_or_a_wire_error(body: bytes, attributes: dict[str, str]) -> None:
+    for each in (attributes, attributes_of("home", "garden", "config")):
+        try:
+            read(Received("1", body, each), frozenset({"home"}), 0)
+        except WireError:
+            continue
+
+
+@pytest.mark.parametrize("error", [TransientError("away"), BlockedError("you may not pull")])
+def test_errors_of_pubsub_are_told_and_pass(
+    scene: Scene, error: TransientError | BlockedError
+) -> None:
+    scene.source.errors.extend([error] * 3)
+    for _ in range(3):
+        scene.sending.turn()
+    assert scene.health.troubles == {"downlink": str(error)}
+    scene.put_command()
+    scene.sending.turn()
+    assert not scene.health.troubles
+    assert len(scene.link.sent) == 1

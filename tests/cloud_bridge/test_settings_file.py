@@ -1,0 +1,96 @@
+"""The bridge's settings: every mistake with its line, at once."""
+
+from pathlib import Path
+
+import pytest
+
+from cloud_bridge.errors import ConfigError, ExitCode
+from cloud_bridge.settings_file import parse_config, read_config
+
+LEAST = 'registries = ["home"]\n[pubsub]\nproject = "some-project"\n'
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "bridge.toml")
+    assert caught.value.exit_code is ExitCode.BAD_CONFIG
+    return str(caught.value).splitlines()
+
+
+def test_a_registry_and_a_project_are_enough() -> None:
+    config = parse_config(LEAST, "bridge.toml")
+    assert config.registries == ["home"]
+    assert config.pubsub.topic(config.pubsub.events_topic) == (
+        "projects/some-project/topics/lookout-events"
+    )
+    assert config.mqtt.port_number == 1883
+    assert config.state_dir == Path("/var/lib/lookout-bridge")
+
+
+def test_tls_changes_the_port() -> None:
+    assert parse_config(LEAST + "[mqtt.tls]\n", "").mqtt.port_number == 8883
+    assert parse_config(LEAST + "[mqtt]\nport = 1\n[mqtt.tls]\n", "").mqtt.port_number == 1
+
+
+def test_every_mistake_is_told_at_once_with_its_line() -> None:
+    text = """registries = ["home", "9"]
+
+[mqtt]
+hots = "localhost"
+window = "2000"
+keepalive_s = 1
+
+[mqtt.tls]
+cert_file = "a.pem"
+
+[pubsub]
+batch_ms = true
+events_topic = "x"
+
+[elsewhere]
+"""
+    assert mistakes(text) == [
+        'bridge.toml:1: registries.1: got "9"; want text like "garden": letters, digits, - and _, '
+        "a letter first",
+        'bridge.toml:4: mqtt.hots: unknown key; did you mean "host"? keys here: host, port, '
+        "client_id, username, password_file, keepalive_s, session_s, window, tls",
+        'bridge.toml:5: mqtt.window: got "2000"; input should be a valid integer',
+        "bridge.toml:6: mqtt.keepalive_s: got 1; input should be greater than or equal to 5",
+        "bridge.toml:8: mqtt.tls: want cert_file and key_file both, or neither",
+        "bridge.toml:11: pubsub.project: missing; this key is needed here",
+        "bridge.toml:12: pubsub.batch_ms: got true; input should be a valid integer",
+        'bridge.toml:13: pubsub.events_topic: got "x"; want text like "lookout-events": 3 letters '
+        "or more, a letter first",
+        "bridge.toml:15: elsewhere: unknown key; keys here: registries, location, state_dir, "
+        "queue_bytes, receipts_ms, mqtt, pubsub, dead_letters",
+    ]
+
+
+def test_a_registry_named_twice_is_a_mistake() -> None:
+    [line] = mistakes(LEAST.replace('"home"', '"home", "home"'))
+    assert "twice" in line
+
+
+def test_what_is_no_toml_is_told_with_its_line() -> None:
+    [line] = mistakes("registries = [\n")
+    assert line.startswith("bridge.toml:")
+    assert "not TOML" in line
+
+
+def test_relative_paths_count_from_the_files_folder(tmp_path: Path) -> None:
+    path = tmp_path / "bridge.toml"
+    path.write_text(
+        'state_dir = "state"\n' + LEAST + '[mqtt.tls]\nca_file = "ca.pem"\n', encoding="utf-8"
+    )
+    config = read_config(path)
+    assert config.state_dir == tmp_path / "state"
+    assert config.mqtt.tls is not None
+    assert config.mqtt.tls.ca_file == tmp_path / "ca.pem"
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_bytes(b"\xff")
+    for path in (tmp_path / "absent.toml", tmp_path, broken):
+        with pytest.raises(ConfigError, match=path.name):
+            read_config(path)
