@@ -11,13 +11,11 @@ from threading import Event
 
 from cloud_bridge.clocks import SystemClock
 from cloud_bridge.config import Config
-from cloud_bridge.downlink.google_commands import GoogleCommands
 from cloud_bridge.downlink.sending import Sending
 from cloud_bridge.downlink.sqlite_versions import SqliteVersions
 from cloud_bridge.errors import OutputError
 from cloud_bridge.forward.forwarding import Bounds, Forwarding
 from cloud_bridge.forward.gate import Gate, Watching
-from cloud_bridge.forward.google_pubsub import GooglePublisher
 from cloud_bridge.forward.keeping import Keeping
 from cloud_bridge.forward.paho_link import PahoLink
 from cloud_bridge.forward.publishing import Publishing, Retrying, StatePublishing
@@ -99,6 +97,9 @@ def make_dead_letters(config: Config) -> DeadLetters:
 
 def make_publisher(config: Config) -> Publisher:
     """Raises ConfigError."""
+    # 60 MB and up to a second: commands that look at files alone go without.
+    from cloud_bridge.forward.google_pubsub import GooglePublisher
+
     return GooglePublisher(config.pubsub.credentials_file)
 
 
@@ -176,6 +177,8 @@ def make_bridge(config: Config, exits: ExitStack, parts: Parts = PARTS) -> Bridg
         watching = Watching(gate, publisher, events_topic, pubsub.check_s, health, stop.wait)
         workers.append(worker("subscriptions", watching.turn))
     if pubsub.downlink_subscription is not None:
+        from cloud_bridge.downlink.google_commands import GoogleCommands
+
         source = GoogleCommands(
             pubsub.subscription(pubsub.downlink_subscription), pubsub.credentials_file
         )
