@@ -25,11 +25,10 @@ from paho.mqtt.properties import Properties
 from cloud_bridge import assembly
 from cloud_bridge.commands.bridge import SWITCH_INTERVAL_S
 from cloud_bridge.settings_file import read_config
-from tests.bench.bench_local_pubsub import REPOSITORY, first_line
 from tests.kit.bridge import EVENTS, STATES, event_payload, make_topics, settings_text
 from tests.kit.broker import Broker, free_port
 from tests.kit.pubsub_clients import Pubsub
-from tests.kit.pubsub_server import PubsubServer
+from tests.kit.pubsub_server import REPOSITORY, PubsubServer, first_line
 from tests.kit.waiting import pause, wait_until
 from tests.tools import require_tool
 
@@ -59,8 +58,15 @@ def connect(client: mqtt.Client, port: int) -> None:
 
 def make_session(name: str, port: int) -> None:
     client = new_client(name)
-    client.on_connect = lambda *_: client.subscribe("home/devices/+/events/#", qos=1)
-    client.on_subscribe = lambda *_: client.disconnect()
+
+    def on_connect(*_: object) -> None:
+        client.subscribe("home/devices/+/events/#", qos=1)
+
+    def on_subscribe(*_: object) -> None:
+        client.disconnect()
+
+    client.on_connect = on_connect
+    client.on_subscribe = on_subscribe
     connect(client, port)
     client.loop_forever()
 
@@ -201,13 +207,14 @@ def main(say: Callable[[str], int], count: int) -> None:
             return in_process("--bridge", settings, count, host=host)
 
         for number in range(ROUNDS):
-            for what, drain in (
-                ("sub", lambda s: drain_by_mosquitto_sub(s, broker.port, count)),
-                ("paho", lambda s: in_process("--paho", s, broker.port, count)),
-                ("null", lambda s: bridge(s, null)),
-                ("durable", lambda s: bridge(s, durable.host)),
-            ):
-                rates.setdefault(what, []).append(drain(f"{what}-{number}"))
+            found = {
+                "sub": drain_by_mosquitto_sub(f"sub-{number}", broker.port, count),
+                "paho": in_process("--paho", f"paho-{number}", broker.port, count),
+                "null": bridge(f"null-{number}", null),
+                "durable": bridge(f"durable-{number}", durable.host),
+            }
+            for what, rate in found.items():
+                rates.setdefault(what, []).append(rate)
     middle = {what: sorted(each)[len(each) // 2] for what, each in rates.items()}
     paho = middle["paho"]
     say(f"paho alone, acknowledging by hand: {paho:,.0f} events/s\n")

@@ -26,11 +26,12 @@ from tests.kit.bridge import (
 )
 from tests.kit.broker import Broker
 from tests.kit.devices import Device
+from tests.kit.google_emulator import GoogleEmulator, find_emulator
 from tests.kit.pubsub_clients import Pubsub
 from tests.kit.pubsub_server import PubsubServer
 from tests.kit.subscriber import Subscriber
 from tests.kit.waiting import wait_until
-from tests.tools import require_tool
+from tests.tools import absent, require_tool
 
 TOPIC = "home/devices/garden/events/detection"
 DOWN = f"projects/{PROJECT}/subscriptions/lookout-downlink-bridge"
@@ -89,6 +90,28 @@ def test_events_arrive_with_receipts_and_sigterm_ends_it_soon(chain: Chain) -> N
     assert bridge.stop() == 0
     assert monotonic() - began_s < 3.0
     assert '"confirmed": 200' in bridge.log
+
+
+def test_the_same_bridge_runs_against_googles_emulator(tmp_path: Path) -> None:
+    found = find_emulator()
+    if found is None:
+        absent("Google's Pub/Sub emulator")
+    with (
+        Broker(require_tool("mosquitto"), tmp_path / "broker") as broker,
+        GoogleEmulator(found) as emulator,
+        Pubsub(emulator.host) as pubsub,
+    ):
+        make_topics(pubsub)
+        subscription = pubsub.subscription(EVENTS)
+        with (
+            BridgeProcess(tmp_path / "bridge", broker.port, emulator.host) as bridge,
+            Subscriber(broker.port, ["home/devices/garden/receipts"]) as listener,
+            Device(broker.port) as device,
+        ):
+            bridge.wait_for_log("broker connected")
+            device.publish(TOPIC, [event_payload(seq) for seq in range(1, 501)])
+            collect(pubsub, subscription, ids(*range(1, 501)))
+            wait_until(lambda: confirmed(listener) == set(range(1, 501)), "all receipts")
 
 
 def test_sigterm_ends_it_soon_while_pubsub_is_away_and_acknowledges_nothing(chain: Chain) -> None:
