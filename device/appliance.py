@@ -100,6 +100,7 @@ def run_box(
             outbox_factory=lambda: assembly.open_outbox(config),
             uplink_factory=lambda run: assembly.open_uplink(config, clock, run),
             settings=config.mqtt.delivery_settings(),
+            topics=config.topics,
             group_ms=config.outbox.group_ms,
             clock=clock,
             on_committed=journal.committed,

@@ -209,7 +209,8 @@ PressCallback: TypeAlias = Callable[[str, Press], None]
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event on disk: its row (grows for ever, over runs), its bytes as sent."""
+    """An event on disk: its row (grows for ever over runs, and within a run by one with its
+    seq), its bytes as sent."""
 
     row: int
     id: str
@@ -296,6 +297,19 @@ class Outbox(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that came down to this device."""
+
+    topic: str
+    payload: bytes
+
+
+INCOMING_AT_MOST = 256
+"""Messages that wait to be taken; more are counted and dropped: receipts heal, and whoever
+commands more than this at once is no friend."""
+
+
 class Uplink(Protocol):
     """The connection to a broker; one thread owns it, and `wake` may come from any.
 
@@ -318,6 +332,16 @@ class Uplink(Protocol):
 
     def set_state(self, payload: bytes) -> None:
         """Publish retained `state` now or at the next connect; newest wins."""
+        ...
+
+    def incoming(self) -> list[Incoming]:
+        """Receipts, desired settings and commands that came since the last call, in order; at
+        most `INCOMING_AT_MOST`. They are subscribed to before anything is published."""
+        ...
+
+    @property
+    def incoming_dropped(self) -> int:
+        """Messages that found the queue full, or were too large."""
         ...
 
     def refused(self) -> list[int]:

@@ -214,6 +214,14 @@ class Committer:
         self._backlog_end = self._live_row = self._last_row
         self._spare_row = SPARE_FIRST_ROW - 1
 
+    def give_up_places(self, backlog_end: int, is_spare_due: bool) -> None:
+        """Rows up to `backlog_end`, sent as new ones, count as backlog from now on, and are sent
+        again when the backlog comes to them. is_spare_due: the spare is read again from its
+        beginning."""
+        self._backlog_end = max(self._backlog_end, backlog_end)
+        if is_spare_due:
+            self._spare_row = SPARE_FIRST_ROW - 1
+
     @property
     def live_from(self) -> int:
         """The first row that counts as new on this connection."""

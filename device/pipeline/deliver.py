@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition, Event
 
-from device.core.delivery import DeliverySettings, Room
+from device.core.delivery import DeliveryMode, DeliverySettings, Room
 from device.pipeline.committing import CommitStatus, Committed, Committer, Queued
-from device.pipeline.sending import Sender, SendStatus
-from device.ports import Clock, Keepsake, Outbox, PreviousRun, StoredEvent, Uplink
+from device.pipeline.sending import Sender, SendStatus, Turned
+from device.ports import Clock, Incoming, Keepsake, Outbox, PreviousRun, StoredEvent, Uplink
 from device.wire.bodies import Gap
 from device.wire.events import Draft
-from device.wire.names import RunId
+from device.wire.names import RunId, Topics
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +39,36 @@ class DeliveryStatus:
     """How delivery stands; counts are since the start.
 
     run: None until the outbox is open. waiting: events that have not arrived yet. queued: drafts
-    that are not committed yet. problem, disk_problem: for people; None while all is well.
-    queue_lost: drafts that found the queue full.
+    that are not committed yet. disk_problem: for people; None while all is well. queue_lost:
+    drafts that found the queue full. send: what the uplink thread knows.
     """
 
+    mode: DeliveryMode
     run: RunId | None
     last_seq: int
     waiting: int
     size_bytes: int
     queued: int
-    is_connected: bool
-    problem: str | None
     disk_problem: str | None
     expelled: int
     oversize: int
     not_durable: int
-    refused: int
     queue_lost: int
+    send: SendStatus
+
+    @property
+    def is_connected(self) -> bool:
+        return self.send.is_connected
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is sent, for people; None while all is well."""
+        return self.send.problem
+
+    @property
+    def refused(self) -> int:
+        """By the broker."""
+        return self.send.refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,7 @@ class Delivery:
     on_committed: called on the outbox thread with what is on disk now, in order.
     first: the draft of `run.started`, which comes before any other of its run.
     spare_factory: an outbox in memory for a disk that fails; see `Committer`.
+    on_message: called on the uplink thread with what came down and is no receipt; only enqueues.
     jitter: random, 0 to 1. turn_s: how long an outbox turn waits for work.
     """
 
@@ -84,16 +98,20 @@ class Delivery:
         outbox_factory: Callable[[], Outbox],
         uplink_factory: Callable[[RunId], Uplink],
         settings: DeliverySettings,
+        topics: Topics,
         group_ms: int,
         clock: Clock,
         on_committed: Committed,
         first: Callable[[PreviousRun | None], Draft],
         spare_factory: Callable[[PreviousRun | None], Outbox] | None = None,
+        on_message: Callable[[Incoming], None] | None = None,
         jitter: Callable[[], float] = random.random,
         turn_s: float = TURN_S,
     ) -> None:
         self._uplink_factory = uplink_factory
         self._settings = settings
+        self._topics = topics
+        self._on_message = on_message
         self._group_ns = group_ms * 1_000_000
         self._clock = clock
         self._jitter = jitter
@@ -111,6 +129,9 @@ class Delivery:
         self._settled_ns = 0
         self._epoch = 0
         self._is_restart_asked = False
+        self._backlog_end = 0
+        """Rows up to it have given up their places as new ones; 0: none have."""
+        self._is_spare_due = False
         self._wanted = _Wanted()
         self._is_fed = False
         """Nothing more to send until something is committed or the connection is a new one."""
@@ -146,19 +167,18 @@ class Delivery:
         with self._changed:
             commit, send = self._commit_status, self._send_status
             return DeliveryStatus(
+                mode=self._settings.mode,
                 run=commit.run,
                 last_seq=commit.last_seq,
                 waiting=commit.waiting,
                 size_bytes=commit.size_bytes,
                 queued=len(self._queue),
-                is_connected=send.is_connected,
-                problem=send.problem,
                 disk_problem=commit.problem,
                 expelled=commit.expelled,
                 oversize=commit.oversize,
                 not_durable=commit.not_durable,
-                refused=send.refused,
                 queue_lost=self._queue_lost,
+                send=send,
             )
 
     def wake(self) -> None:
@@ -186,6 +206,8 @@ class Delivery:
             lost = Counter(self._lost) if is_commit_due else Counter[str]()
             settled = self._take_settled()
             is_restart, self._is_restart_asked = self._is_restart_asked, False
+            backlog_end, self._backlog_end = self._backlog_end, 0
+            is_spare_due, self._is_spare_due = self._is_spare_due, False
             # While places are being filled, the uplink thread asks for no others.
             wanted, self._wanted = self._wanted, _Wanted(self._epoch)
             self._is_feeding = wanted.places.live > 0
@@ -193,7 +215,10 @@ class Delivery:
             self._committer.remove(settled)
         if is_restart:
             self._committer.restart()
-        if (is_commit_due and self._commit(batch, lost)) or is_restart:
+        if backlog_end or is_spare_due:
+            self._committer.give_up_places(backlog_end, is_spare_due)
+        is_changed = is_restart or backlog_end > 0 or is_spare_due
+        if (is_commit_due and self._commit(batch, lost)) or is_changed:
             with self._changed:
                 self._is_fed = False
         self._feed(wanted)
@@ -274,16 +299,12 @@ class Delivery:
         if not self._has_run.wait(self._turn_s):
             return
         sender = self._sender or self._start_sender()
-        arrived, is_new = sender.turn(1.0)
+        turned = sender.turn(1.0)
+        if self._on_message is not None:
+            for message in turned.messages:
+                self._on_message(message)
         with self._changed:
-            if arrived and not self._settled:
-                self._settled_ns = self._clock.monotonic_ns()
-            self._settled += arrived
-            if is_new:
-                self._epoch += 1
-                self._is_restart_asked = True
-                self._handed = []
-                self._wanted = _Wanted(self._epoch)
+            self._take_turned(turned)
             handed, self._handed = self._handed, []
             live_from = self._live_from
             state, self._state_payload = self._state_payload, None
@@ -297,12 +318,25 @@ class Delivery:
             self._send_status = sender.status()
             self._changed.notify_all()
 
+    def _take_turned(self, turned: Turned) -> None:
+        if turned.arrived and not self._settled:
+            self._settled_ns = self._clock.monotonic_ns()
+        self._settled += turned.arrived
+        if turned.is_new:
+            self._epoch += 1
+            self._is_restart_asked = True
+            self._handed = []
+            self._wanted = _Wanted(self._epoch)
+            self._backlog_end = 0
+        self._backlog_end = max(self._backlog_end, turned.backlog_end)
+        self._is_spare_due = self._is_spare_due or turned.is_spare_due
+
     def _start_sender(self) -> Sender:
         run = self._commit_status.run
         if run is None:
             raise AssertionError("an uplink wants a run")
         self._uplink = self._uplink_factory(run)
-        self._sender = Sender(self._uplink, self._settings, self._clock, self._jitter)
+        self._sender = Sender(self._uplink, self._settings, self._topics, self._clock, self._jitter)
         return self._sender
 
     # --- the end --------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from device.pipeline.deliver import QUEUE_AT_MOST, Delivery
 from device.ports import Appended, Outbox, PreviousRun
 from device.wire.bodies import Body, Button, ClockAnchor, Gap, RunStarted
 from device.wire.events import Draft, Event, decode
-from device.wire.names import RunId
+from device.wire.names import RunId, Topics
 
 
 def draft(body: Body) -> Draft:
@@ -74,6 +74,7 @@ class Stage:
             outbox_factory=outbox or (lambda: self.outbox),
             uplink_factory=self._uplink_of,
             settings=DeliverySettings(window=window, live_share=0.25),
+            topics=Topics("home", "garden"),
             group_ms=0,
             clock=self.clock,
             on_committed=self._hear,

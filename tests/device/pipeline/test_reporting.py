@@ -16,6 +16,7 @@ from device.pipeline.reporting import Identity, Reporting
 from device.ports import PreviousRun, Vitals
 from device.wire.bodies import RunStarted
 from device.wire.events import Draft, decode
+from device.wire.names import Topics
 from device.wire.state import Backend, SettingsState
 from tests.device.pipeline.scene import CAT, EMPTY, Scene
 
@@ -42,6 +43,7 @@ class Reported:
             outbox_factory=lambda: MemoryOutbox("box", "test", 1_000_000),
             uplink_factory=lambda _: self.uplink,
             settings=DeliverySettings(),
+            topics=Topics("home", "garden"),
             group_ms=0,
             turn_s=0.001,
             clock=clock,
