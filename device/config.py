@@ -80,6 +80,11 @@ class DeviceConfig(Section):
     control_socket: LaxPath | None = None
     """Where commands reach the running box; by default `control.sock` in the state folder."""
 
+    identify_output: Name | None = None
+    """The output that blinks when the command `identify` comes; without one it is refused."""
+    allow_remote_rules: bool = False
+    """Whether settings desired from afar may hold `[rules]`, which drive outputs."""
+
     @property
     def socket_path(self) -> Path:
         return self.control_socket or self.state_dir / "control.sock"

@@ -373,6 +373,26 @@ class Uplink(Protocol):
         ...
 
 
+class SmallFile(Protocol):
+    """A few bytes that must outlive the process: written whole or not at all."""
+
+    def read(self) -> bytes | None:
+        """None: there is none, or it cannot be read (the log says so)."""
+        ...
+
+    def write(self, content: bytes) -> None:
+        """On return it survives a power cut.
+
+        Raises:
+            TransientError: the disk refused; what was there before is still there.
+        """
+        ...
+
+    def remove(self) -> None:
+        """Raises TransientError: the disk refused."""
+        ...
+
+
 # --- the box's own record ---------------------------------------------------------------------
 
 
