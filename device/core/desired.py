@@ -81,6 +81,16 @@ def taken_back(record: TuningRecord, reason: str) -> TuningRecord:
     )
 
 
+def dropped(record: TuningRecord, mistakes: Sequence[str]) -> TuningRecord:
+    """What was in force cannot be any more: the file under it has changed. Its version stays
+    taken; somebody has to think, and to send another."""
+    return TuningRecord(
+        last_version=record.last_version,
+        refused_version=record.last_version,
+        refused=tuple(mistakes),
+    )
+
+
 def refused(record: TuningRecord, version: int, mistakes: Sequence[str]) -> TuningRecord:
     """Nothing changes but what is told."""
     return record.model_copy(update={"refused_version": version, "refused": tuple(mistakes)})
