@@ -277,6 +277,7 @@ class Loop:
             for name, transition in region.go_blind(now_ns).items():
                 self._tell(region, name, transition, None, None)
         self._regions, self._rules = regions, swap.rules
+        self._drive(now_ns)
         swap.reply()
 
     def _apply(self, state: RulesState) -> None:

@@ -1,6 +1,7 @@
 """Delivery with receipts: the broker's acknowledgement frees nothing, a receipt does."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -180,7 +181,7 @@ def test_without_a_receipt_an_event_is_sent_again_later_and_later() -> None:
         stage.turn(1, step_s=1.0)
         if len(stage.sent) > before:
             times.append(second)
-    waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(times)]
     assert times[0] == pytest.approx(20, abs=3)
     assert waits[:4] == [pytest.approx(wait, abs=3) for wait in (40, 80, 160, 320)]
     assert all(wait <= 603 for wait in waits)

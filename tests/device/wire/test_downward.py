@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,4 @@ def test_ranges_name_each_number_and_no_other(numbers: list[int]) -> None:
     ranges = ranges_of(sorted(numbers))
     named = [seq for first, last in ranges for seq in range(first, last + 1)]
     assert named == sorted(set(numbers))
-    assert all(
-        later[0] > earlier[1] + 1 for earlier, later in zip(ranges, ranges[1:], strict=False)
-    )
+    assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(ranges))
