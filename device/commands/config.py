@@ -5,13 +5,12 @@ import json
 from typing import Any
 
 from device import assembly
-from device.appliance import checked_plans, settings_text
+from device.appliance import DESIRED_FILE, checked_plans, settings_text
 from device.commands.options import add_config, add_json, config_of
-from device.commands.run import desired_of
 from device.commands.screen import say, say_json
 from device.config import schema
 from device.errors import ConfigError, ExitCode
-from device.pipeline.tuning import Source, Start
+from device.pipeline.tuning import Source, Start, read_record
 from device.settings_file import DESIRED
 
 
@@ -51,7 +50,9 @@ def run_check(arguments: argparse.Namespace) -> int:
 def run_show(arguments: argparse.Namespace) -> int:
     config, path = config_of(arguments), arguments.config
     source = Source(name=str(path), path=path, text=settings_text(path))
-    start = Start.of(source, desired_of(config.device.state_dir))
+    # As the running box has them: on trial too.
+    kept = assembly.open_small_file(config.device.state_dir, DESIRED_FILE)
+    start = Start.of(source, read_record(kept))
     for key, value, origin in origins(start):
         if arguments.json:
             say_json({"key": key, "value": value, "origin": origin})

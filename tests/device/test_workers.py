@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import Event
 
 from device.clocks import HandClock, SystemClock
-from device.workers import DEATHS_AT_MOST, Worker, join_all, supervise
+from device.workers import DEATHS_AT_MOST, StopSignals, Worker, join_all, supervise
 
 
 def make(turn: Callable[[], None], stop: Event, deadline_s: float | None = 1.0) -> Worker:
@@ -126,7 +126,7 @@ def test_a_stop_signal_is_heard_whichever_thread_the_kernel_gives_it_to() -> Non
     program = """
 import os, signal, threading
 from device.clocks import SystemClock
-from device.workers import StopSignals, Worker, join_all, supervise
+from device.workers import StopSignals, StopSignals, Worker, join_all, supervise
 
 import numpy
 numpy.ones((300, 300)) @ numpy.ones((300, 300))  # its threads are there before ours
@@ -148,3 +148,15 @@ os._exit(0 if join_all([worker], 5.0) == [] else 1)
     os.kill(process.pid, signal.SIGTERM)
     told, _ = process.communicate(timeout=20)
     assert (told, process.returncode) == (b"asked\n", 0)
+
+
+def test_a_hangup_asks_for_a_reload_once_and_does_not_stop() -> None:
+    signals = StopSignals()
+    try:
+        assert not signals.take_reload()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.wait(0.0) is None
+        assert signals.take_reload()
+        assert not signals.take_reload()
+    finally:
+        signals.close()

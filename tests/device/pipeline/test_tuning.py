@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from device.clocks import HandClock
 from device.config import Config
 from device.core.bundle import Bundle, Variant
 from device.core.desired import TuningRecord, at_start
@@ -75,8 +76,6 @@ class Rig:
     """A tuning over a loop that takes what it is given at once, unless it is stuck."""
 
     def __init__(self, tmp_path: Path, file: FakeSmallFile | None = None, text: str = FILE) -> None:
-        from device.clocks import HandClock
-
         self.clock = HandClock()
         self.file = file or FakeSmallFile()
         self.path = tmp_path / "lookout.toml"
