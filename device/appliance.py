@@ -13,20 +13,32 @@ from device.core.bundle import Bundle
 from device.core.headlines import record_of
 from device.core.images import Frame
 from device.core.toml_keys import KeyLines
-from device.errors import ConfigError, OutputError, TransientError
+from device.errors import ConfigError, LookoutError, OutputError, TransientError
 from device.instance_lock import InstanceLock
 from device.pipeline.capture import Capture, Slot
+from device.pipeline.commanding import Commanding, Doings, DoneIds, take_note
 from device.pipeline.decide import ButtonPress, Loop
 from device.pipeline.deliver import Delivery
 from device.pipeline.desk import Desk
+from device.pipeline.downlink import Downlink
 from device.pipeline.journal import Feed, Journal
 from device.pipeline.look import Region, RegionPlan
 from device.pipeline.planning import plan_regions
 from device.pipeline.reporting import Identity, Reporting
 from device.pipeline.telling import region_sight
-from device.ports import BundleStore, Camera, Classifier, Clock, Pins, PreviousRun
+from device.pipeline.tuning import Start, Tuned, Tuner, Tuning, keep_record
+from device.ports import (
+    BundleStore,
+    Camera,
+    Classifier,
+    Clock,
+    Incoming,
+    Pins,
+    PreviousRun,
+)
 from device.settings_file import render
 from device.wire.bodies import RegionSight, RunStarted
+from device.wire.downward import Command
 from device.wire.events import Draft
 from device.wire.state import Backend, BundleState, SettingsState
 from device.workers import StopSignals, Worker, join_all, run_within, supervise
@@ -37,6 +49,11 @@ STOP_WITHIN_S = 8.0
 PINS_WITHIN_S = 2.0
 DELIVERY_WITHIN_S = 4.0
 ALBUM_WITHIN_S = 5.0
+
+DESIRED_FILE = "desired_settings.json"
+COMMANDS_FILE = "commands_done.json"
+RESTART_FILE = "restart_asked"
+"""In the state folder: what outlives the process and is no event."""
 
 
 def checked_plans(
@@ -54,17 +71,15 @@ def checked_plans(
     return plans
 
 
-def run_box(
-    config: Config, settings: SettingsState, name: str, text: str, on_running: Callable[[], None]
-) -> bool:
-    """Run until SIGTERM or SIGINT; whether the end was asked for.
+def run_box(start: Start, on_running: Callable[[], None]) -> bool:
+    """Run until SIGTERM, SIGINT or the command `restart`; whether the end was asked for.
 
-    settings: what `state` says of them. name, text: of the settings file, for messages.
     on_running: called once everything that can refuse the settings has taken them.
 
     Raises:
         LookoutError: the box cannot start; nothing is left open.
     """
+    config = start.config
     clock = assembly.system_clock()
     stop = Event()
     workers: list[Worker] = []
@@ -73,9 +88,13 @@ def run_box(
         closing.callback(signals.close)
         closing.enter_context(InstanceLock(config.device.state_dir))
         store = assembly.open_bundles(config.device.state_dir)
-        plans = checked_plans(config, store, name, text)
-        classifiers, backend = _classifiers(config, [bundle for _, bundle in plans])
-        regions = [Region(plan, classifiers[bundle.sha256]) for plan, bundle in plans]
+        tuner = Tuner(store, _load)
+        tuned = tuner.tune(start.source, start.record.settings)
+        plans = [(plan, classifier.bundle) for plan, classifier in tuned.plans]
+        desired_file = assembly.open_small_file(config.device.state_dir, DESIRED_FILE)
+        keep_record(desired_file, start.record)
+        is_restart = take_note(assembly.open_small_file(config.device.state_dir, RESTART_FILE))
+        regions = [Region(plan, classifier) for plan, classifier in tuned.plans]
 
         slot = Slot()
         capture = Capture(
@@ -94,17 +113,20 @@ def run_box(
         journal = Journal(album, feed, record_of)
 
         def first(previous: PreviousRun | None) -> Draft:
-            body = _run_started(previous, plans[0][1], backend)
+            body = _run_started(previous, tuned, is_restart)
             return Draft(time_ns=clock.wall_ns(), mono_ns=clock.monotonic_ns(), body=body)
 
+        downlinks: list[Downlink] = []
         delivery = Delivery(
             outbox_factory=lambda: assembly.open_outbox(config),
             uplink_factory=lambda run: assembly.open_uplink(config, clock, run),
             settings=config.mqtt.delivery_settings(),
+            topics=config.topics,
             group_ms=config.outbox.group_ms,
             clock=clock,
             on_committed=journal.committed,
             first=first,
+            on_message=lambda message: _put(downlinks, message),
             spare_factory=lambda previous: assembly.open_spare_outbox(config, previous),
             jitter=assembly.jitter,
         )
@@ -120,15 +142,11 @@ def run_box(
             keep=journal.keep,
             clock=clock,
             stale_s=config.camera.stale_s,
+            identify_output=config.device.identify_output,
         )
         presses.append(loop)
         reporting = Reporting(
-            identity=Identity(
-                version=assembly.lookout_version(),
-                backend=backend,
-                bundles=_bundle_states([bundle for _, bundle in plans]),
-                settings=settings,
-            ),
+            identity=_identity(tuned, start.source.state(start.record)),
             loop=loop,
             capture=capture,
             delivery=delivery,
@@ -140,6 +158,8 @@ def run_box(
             problems=lambda: {
                 each.name: each.problem for each in workers if each.problem is not None
             },
+            certificate_expiry_ns=lambda: assembly.certificate_expiry_ns(config),
+            messages_dropped=lambda: sum(each.dropped for each in downlinks),
         )
         desk = Desk(
             loop=loop,
@@ -165,7 +185,46 @@ def run_box(
         def worker(name: str, turn: Callable[[], None], deadline_s: float | None) -> Worker:
             return Worker(name, turn, stop, clock, deadline_s, assembly.jitter)
 
+        def tell(now: Tuned, settings: SettingsState) -> None:
+            desk.plans = [plan for plan, _ in now.plans]
+            report = now.config.report
+            reporting.change(_identity(now, settings), report.state_s, report.telemetry_s)
+
+        tuning = Tuning(
+            tuner=tuner,
+            start=start,
+            now=tuned,
+            file=desired_file,
+            ask=loop.ask,
+            tell=tell,
+            deaths=lambda: sum(each.deaths for each in workers),
+            clock=clock,
+        )
+
+        def restart(command: Command) -> None:
+            note = assembly.open_small_file(config.device.state_dir, RESTART_FILE)
+            try:
+                note.write(command.id.encode())
+            except TransientError as exc:
+                log.warning("the next run will not know why it began: %s", exc)
+            stop.set()
+
+        commanding = Commanding(
+            Doings(loop.ask, tuning.reload, restart),
+            DoneIds(assembly.open_small_file(config.device.state_dir, COMMANDS_FILE)),
+            delivery.report,
+            clock,
+        )
+        downlink = Downlink(config.topics, commanding, tuning)
+        downlinks.append(downlink)
+
+        def tick() -> None:
+            reporting.tick()
+            if signals.take_reload() and not downlink.do(lambda: _reload(tuning)):
+                log.error("settings not read again: too many messages wait")
+
         workers += [
+            worker("downlink", downlink.turn, None),
             worker("outbox", delivery.outbox_turn, 30.0),
             worker("uplink", delivery.uplink_turn, None),
             worker("album", journal.turn, None),
@@ -175,10 +234,12 @@ def run_box(
         log.info("running device=%s state_dir=%s", config.device.name, config.device.state_dir)
         on_running()
         try:
-            was_asked = supervise(workers, stop, reporting.tick, signals.wait)
+            was_asked = supervise(workers, stop, tick, signals.wait)
         finally:
             stop.set()
             end_all(workers, (slot.wake, delivery.wake), pins, delivery)
+        if was_asked:
+            tuning.end()
         loop.close()
         delivery.close()  # commits what is queued, and tells the journal of it
         run_within("album", journal.flush, ALBUM_WITHIN_S)
@@ -292,10 +353,13 @@ def _camera_opener(config: Config, plans: list[tuple[RegionPlan, Bundle]]) -> Ca
     return lambda: assembly.open_camera(config.camera, clock, whole)
 
 
-def _run_started(previous: PreviousRun | None, bundle: Bundle, backend: Backend) -> RunStarted:
+def _run_started(previous: PreviousRun | None, tuned: Tuned, is_restart: bool) -> RunStarted:
     reason = "first"
     if previous is not None:
         reason = "stopped" if previous.ended_cleanly else "died"
+    if reason == "stopped" and is_restart:
+        reason = "asked"
+    bundle, backend = tuned.bundles[0], tuned.backend
     return RunStarted(
         previous_run=None if previous is None else str(previous.run),
         previous_seq=None if previous is None else previous.last_seq,
@@ -304,6 +368,38 @@ def _run_started(previous: PreviousRun | None, bundle: Bundle, backend: Backend)
         bundle=f"{bundle.name}@{bundle.version}",
         runtime=f"{backend.runtime} {backend.version}",
     )
+
+
+def _identity(tuned: Tuned, settings: SettingsState) -> Identity:
+    return Identity(
+        version=assembly.lookout_version(),
+        backend=tuned.backend,
+        bundles=_bundle_states(tuned.bundles),
+        settings=settings,
+    )
+
+
+def _load(bundle: Bundle, config: Config) -> tuple[Classifier, Backend]:
+    runtime = assembly.open_runtime(config.inference.runtime)
+    return assembly.load_bundle(bundle, runtime, config.inference.threads)
+
+
+def _put(downlinks: list[Downlink], message: Incoming) -> None:
+    """Messages come once the delivery runs, and that is after the downlink is made."""
+    for downlink in downlinks:
+        downlink.put(message)
+
+
+def _reload(tuning: Tuning) -> None:
+    """On SIGHUP there is only the log to answer to."""
+    try:
+        problem = tuning.reload()
+    except LookoutError as exc:
+        problem = str(exc)
+    if problem is None:
+        log.info("settings read again")
+    else:
+        log.error("settings not taken: %s", problem)
 
 
 def _bundle_states(bundles: list[Bundle]) -> list[BundleState]:

@@ -28,6 +28,7 @@ from device.ports import (
     PressCallback,
     PreviousRun,
     Runtime,
+    SmallFile,
     Uplink,
     Vitals,
 )
@@ -234,6 +235,21 @@ def open_uplink(config: Config, clock: Clock, run: RunId) -> Uplink:
     from device.messaging.paho_uplink import PahoUplink
 
     return PahoUplink(config.mqtt, config.topics, run, clock, jitter)
+
+
+def open_small_file(state_dir: Path, name: str) -> SmallFile:
+    """In the state folder; whole or not at all."""
+    from device.messaging.small_file import DiskFile
+
+    return DiskFile(state_dir / name)
+
+
+def certificate_expiry_ns(config: Config) -> int | None:
+    """When the box's own certificate ends; None where it has none that can be read."""
+    from device.messaging.certificate import read_expiry_ns
+
+    tls = config.mqtt.tls
+    return None if tls is None or tls.cert_file is None else read_expiry_ns(tls.cert_file)
 
 
 def open_album(config: Config, clock: Clock) -> Album:

@@ -110,6 +110,11 @@ class DeviceConfig(Section):
     control_socket: LaxPath | None = None
     """Where commands reach the running box; by default `control.sock` in the state folder."""
 
+    identify_output: Name | None = None
+    """The output that blinks when the command `identify` comes; without one it is refused."""
+    allow_remote_rules: bool = False
+    """Whether settings desired from afar may hold `[rules]`, which drive outputs."""
+
     @property
     def socket_path(self) -> Path:
         return self.control_socket or self.state_dir / "control.sock"
@@ -405,11 +410,12 @@ class MqttConfig(Section):
     """A file that holds the password."""
     keepalive_s: Annotated[int, Field(ge=5, le=600)] = 30
     """A connection that is silent for longer is dead."""
-    delivery: Literal["broker"] = "broker"
-    """`broker`: the broker's acknowledgement counts as arrival. It is lossy: a broker may forget
-    what it has acknowledged (docs/delivery.md)."""
+    delivery: Literal["receipts", "broker"] = "broker"
+    """What lets an event leave the box. `receipts`: a bridge confirms that it is stored beyond the
+    broker. `broker`: the broker's acknowledgement counts as arrival. It is lossy: a broker may
+    forget what it has acknowledged (docs/delivery.md)."""
     window: Annotated[int, Field(ge=2, le=1000)] = 64
-    """Events under way at most."""
+    """Events under way at most; with `receipts`, an event is under way until its receipt."""
     live_share: Share = 0.25
     """The part of the window that is kept for new events while a backlog is sent."""
 
@@ -418,7 +424,7 @@ class MqttConfig(Section):
         return self.port or (8883 if self.tls else 1883)
 
     def delivery_settings(self) -> DeliverySettings:
-        return DeliverySettings(window=self.window, live_share=self.live_share)
+        return DeliverySettings(mode=self.delivery, window=self.window, live_share=self.live_share)
 
 
 class OutboxConfig(Section):

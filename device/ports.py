@@ -209,7 +209,8 @@ PressCallback: TypeAlias = Callable[[str, Press], None]
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event on disk: its row (grows for ever, over runs), its bytes as sent."""
+    """An event on disk: its row (grows for ever over runs, and within a run by one with its seq
+    where nothing was adopted between), its bytes as sent."""
 
     row: int
     id: str
@@ -307,6 +308,19 @@ class Outbox(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that came down to this device."""
+
+    topic: str
+    payload: bytes
+
+
+INCOMING_AT_MOST = 256
+"""Messages that wait to be taken; more are counted and dropped: receipts heal, and whoever
+commands more than this at once is no friend."""
+
+
 class Uplink(Protocol):
     """The connection to a broker; one thread owns it, and `wake` may come from any.
 
@@ -333,6 +347,16 @@ class Uplink(Protocol):
 
     def set_run(self, run: RunId) -> None:
         """`availability` speaks of this run from now on, the will from the next connect on."""
+        ...
+
+    def incoming(self) -> list[Incoming]:
+        """Receipts, desired settings and commands that came since the last call, in order; at
+        most `INCOMING_AT_MOST`. They are subscribed to before anything is published."""
+        ...
+
+    @property
+    def incoming_dropped(self) -> int:
+        """Messages that found the queue full, or were too large."""
         ...
 
     def refused(self) -> list[int]:
@@ -362,6 +386,26 @@ class Uplink(Protocol):
 
     def close(self) -> None:
         """Say `offline` and disconnect if that can be done at once; raises nothing."""
+        ...
+
+
+class SmallFile(Protocol):
+    """A few bytes that must outlive the process: written whole or not at all."""
+
+    def read(self) -> bytes | None:
+        """None: there is none, or it cannot be read (the log says so)."""
+        ...
+
+    def write(self, content: bytes) -> None:
+        """On return it survives a power cut.
+
+        Raises:
+            TransientError: the disk refused; what was there before is still there.
+        """
+        ...
+
+    def remove(self) -> None:
+        """Raises TransientError: the disk refused."""
         ...
 
 

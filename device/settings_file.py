@@ -13,11 +13,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from device.config import HOURS_PATTERN, SECTION_NAME_PATTERN, Config, schema
+from device.core.desired import forbidden, merge
 from device.core.toml_keys import KeyLines, Location, TomlError, read_toml
 from device.errors import ConfigError
 from device.wire.names import NAME_PATTERN
 
 _TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)$| \(at end of document\)$")
+
+DESIRED = "desired"
+"""Where settings come from that have no file: from afar."""
 
 ROUNDS = 4
 """How often what is left of refused settings is tried again."""
@@ -90,6 +94,36 @@ def parse_config(text: str, name: str, folder: Path | None = None) -> Config:
         raise ConfigError(
             f"{name}{line}: not TOML: {message}; docs/settings.md shows how settings are written"
         ) from exc
+    return _check(raw, name, text, folder)
+
+
+def parse_with_desired(
+    text: str, name: str, folder: Path | None, desired: Mapping[str, Any]
+) -> Config:
+    """The file's settings with `desired` over them, checked as a whole.
+
+    Raises:
+        SettingsError: with every mistake: named `desired`, if the file alone has none.
+    """
+    config = parse_config(text, name, folder)
+    if not desired:
+        return config
+    may_rule = config.device.allow_remote_rules
+    found = [
+        Mistake(0, key, message)
+        for key, message in forbidden(desired, tuple(config.all_regions), may_rule)
+    ]
+    merged = merge(read_toml(text), desired)
+    try:
+        config = _check(merged, DESIRED, "", folder)
+    except SettingsError as exc:
+        raise exc.with_more(found) from exc
+    if found:
+        raise SettingsError(DESIRED, found, config, "")
+    return config
+
+
+def _check(raw: dict[str, Any], name: str, text: str, folder: Path | None) -> Config:
     lines = KeyLines(text)
     found = cross_check(raw, lines)
     raw = _with_paths_from(raw, folder or Path())
@@ -128,9 +162,10 @@ def _take_out(raw: dict[str, Any], path: Location) -> None:
 
 
 def render(name: str, mistakes: Sequence[Mistake]) -> str:
-    """One line a mistake, in the order of the file: `FILE:LINE: key: message`."""
+    """One line a mistake, in the order of the file: `FILE:LINE: key: message`; desired settings
+    have no lines."""
     return "\n".join(
-        f"{name}:{each.line}: {each.key}: {each.message}"
+        f"{name if name == DESIRED else f'{name}:{each.line}'}: {each.key}: {each.message}"
         for each in sorted(dict.fromkeys(mistakes), key=lambda each: each.line)
     )
 
@@ -145,7 +180,11 @@ def cross_check(raw: Mapping[str, Any], lines: KeyLines) -> list[Mistake]:
     def add(location: Location, message: str) -> None:
         mistakes.append(Mistake(lines.line(location), _dotted(location), message))
 
+    identify = _table(raw, "device").get("identify_output")
     outputs, places = list(_table(raw, "outputs")), list(_table(raw, "regions")) or ["whole"]
+    if isinstance(identify, str) and identify not in outputs:
+        hint = _one_of(identify, outputs, "outputs")
+        add(("device", "identify_output"), f"no output {_shown(identify)}; {hint}")
     for name, rule in _tables(raw, "rules").items():
         output = rule.get("output")
         if isinstance(output, str) and output not in outputs:
@@ -355,6 +394,6 @@ def _dotted(location: Location) -> str:
 def settings_text(path: Path) -> str:
     """The file's text, for the lines of later messages; empty when it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return ""

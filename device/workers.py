@@ -117,7 +117,8 @@ class Worker(Thread):
 
 
 class StopSignals:
-    """Hears SIGINT and SIGTERM for the main thread, whichever thread the kernel gives them to.
+    """Hears SIGINT, SIGTERM and SIGHUP for the main thread, whichever thread the kernel gives
+    them to.
 
     Blocking them would not do: numpy's and the runtimes' own threads are there before anybody
     could, and a signal that one of them may take ends the process at once. Main thread only.
@@ -128,15 +129,23 @@ class StopSignals:
         self._near.setblocking(False)
         self._far.setblocking(False)
         self._heard: int | None = None
+        self._is_reload_asked = False
         self._wakeup_before = signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
-        self._before = {each: signal.signal(each, self._note) for each in STOP_SIGNALS}
+        self._before = {
+            each: signal.signal(each, self._note) for each in (*STOP_SIGNALS, signal.SIGHUP)
+        }
 
     def wait(self, timeout_s: float) -> int | None:
-        """The signal's number once one came, now or earlier; None when none did in time."""
+        """The stop signal's number once one came, now or earlier; None when none did in time."""
         if self._heard is None and select.select([self._near], [], [], timeout_s)[0]:
             with suppress(BlockingIOError):
                 self._near.recv(64)
         return self._heard
+
+    def take_reload(self) -> bool:
+        """Whether SIGHUP came since the last call."""
+        asked, self._is_reload_asked = self._is_reload_asked, False
+        return asked
 
     def close(self) -> None:
         """Everything as it was before."""
@@ -147,7 +156,10 @@ class StopSignals:
         self._far.close()
 
     def _note(self, number: int, _frame: object) -> None:
-        self._heard = number
+        if number == signal.SIGHUP:
+            self._is_reload_asked = True
+        else:
+            self._heard = number
 
 
 def supervise(

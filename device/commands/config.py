@@ -5,12 +5,13 @@ import json
 from typing import Any
 
 from device import assembly
-from device.appliance import checked_plans
+from device.appliance import DESIRED_FILE, checked_plans
 from device.commands.options import add_config, add_json, config_of
 from device.commands.screen import say, say_json
-from device.config import Config, schema
+from device.config import schema
 from device.errors import ConfigError, ExitCode
-from device.settings_file import settings_text
+from device.pipeline.tuning import Source, Start, read_record
+from device.settings_file import DESIRED, settings_text
 
 
 def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,8 +48,12 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def run_show(arguments: argparse.Namespace) -> int:
-    config = config_of(arguments)
-    for key, value, origin in origins(config, str(arguments.config)):
+    config, path = config_of(arguments), arguments.config
+    source = Source(name=str(path), path=path, text=settings_text(path))
+    # As the running box has them: on trial too.
+    kept = assembly.open_small_file(config.device.state_dir, DESIRED_FILE)
+    start = Start.of(source, read_record(kept))
+    for key, value, origin in origins(start):
         if arguments.json:
             say_json({"key": key, "value": value, "origin": origin})
         else:
@@ -64,12 +69,20 @@ def run_schema(arguments: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def origins(config: Config, name: str) -> list[tuple[str, Any, str]]:
-    """(key, value, origin) of every setting; the origin is `default` or the file's name."""
-    given = _flat(config.model_dump(mode="json", exclude_unset=True))
+def origins(start: Start) -> list[tuple[str, Any, str]]:
+    """(key, value, origin) of every setting; the origin is `default`, the file's name, or
+    `desired` for what came from afar."""
+    given = _flat(start.config.model_dump(mode="json", exclude_unset=True))
+    desired = _flat(start.record.settings)
+
+    def origin(key: str) -> str:
+        if key in desired:
+            return DESIRED
+        return start.source.name if key in given else "default"
+
     return [
-        (key, value, name if key in given else "default")
-        for key, value in _flat(config.model_dump(mode="json")).items()
+        (key, value, origin(key))
+        for key, value in _flat(start.config.model_dump(mode="json")).items()
     ]
 
 

@@ -5,20 +5,17 @@ import logging
 import os
 from pathlib import Path
 
-from device.appliance import run_box
+from device import assembly
+from device.appliance import DESIRED_FILE, run_box
 from device.commands.options import add_config, guess_state_dir, read_settings
-from device.config import Config
-from device.errors import ConfigError, ExitCode
-from device.settings_file import parse_config, settings_text
-from device.wire.state import SettingsState
+from device.core.desired import TuningRecord, at_start
+from device.errors import ConfigError, ExitCode, ModelError, TransientError
+from device.pipeline.tuning import Source, Start, read_record
+from device.settings_file import settings_text
 
 log = logging.getLogger(__name__)
 
 LAST_GOOD = "last_good_settings.toml"
-FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-
-Found = tuple[Config, SettingsState, str, str]
-"""Settings, what `state` says of them, the file's name and its text."""
 
 
 def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,23 +31,36 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def run(arguments: argparse.Namespace) -> int:
     _configure_log(arguments.verbose)
-    config, settings, name, text = find_settings(arguments.config)
+    start = find_settings(arguments.config)
     try:
-        was_asked = run_box(
-            config, settings, name, text, lambda: keep_last_good(config, name, text)
-        )
-    except ConfigError as exc:
-        # The settings read well and did not fit the bundles: the last good ones may.
-        earlier = last_good(config.device.state_dir, arguments.config, str(exc))
-        if earlier is None or settings.refused:
+        was_asked = _run(start)
+    except (ConfigError, ModelError) as exc:
+        # The settings read well and did not fit the bundles: those before them may.
+        earlier = _earlier(start, str(exc))
+        if earlier is None:
             raise
-        config, settings, name, text = earlier
-        was_asked = run_box(config, settings, name, text, lambda: None)
+        was_asked = _run(earlier)
     return ExitCode.OK if was_asked else ExitCode.FAILED
 
 
-def find_settings(path: Path) -> Found:
-    """The file's settings; where they are refused, the last good ones.
+def _run(start: Start) -> bool:
+    """Raises LookoutError."""
+    return run_box(start, lambda: keep_last_good(start))
+
+
+def _earlier(start: Start, mistakes: str) -> Start | None:
+    if start.record.in_force is not None:
+        for mistake in mistakes.splitlines():
+            log.error("settings refused: %s", mistake)
+        return start.without_desired(mistakes.splitlines())
+    if start.source.refused:
+        return None
+    return last_good(start.config.device.state_dir, start.source.path, mistakes)
+
+
+def find_settings(path: Path) -> Start:
+    """The file's settings, or the last good ones where they are refused, and what was desired
+    from afar over them.
 
     Raises:
         ConfigError: refused, and there are no last good ones.
@@ -62,39 +72,42 @@ def find_settings(path: Path) -> Found:
         if earlier is None:
             raise
         return earlier
-    return config, SettingsState(source=str(path)), str(path), settings_text(path)
+    source = Source(name=str(path), path=path, text=settings_text(path))
+    return Start.of(source, desired_of(config.device.state_dir))
 
 
-def last_good(state_dir: Path, path: Path, mistakes: str) -> Found | None:
+def desired_of(state_dir: Path) -> TuningRecord:
+    """What holds of the desired settings that are kept there, once the box starts."""
+    return at_start(read_record(assembly.open_small_file(state_dir, DESIRED_FILE)))
+
+
+def last_good(state_dir: Path, path: Path, mistakes: str) -> Start | None:
     """The settings under which the box last ran, if there are any; the log says so."""
     kept = state_dir / LAST_GOOD
     text = settings_text(kept)
     if not text:
         return None
+    source = Source(name=str(kept), path=path, text=text, refused=tuple(mistakes.splitlines()))
     try:
-        config = parse_config(text, str(kept), path.resolve().parent)
+        start = Start.of(source, desired_of(state_dir))
     except ConfigError:
         return None
     for mistake in mistakes.splitlines():
         log.error("settings refused: %s", mistake)
     log.warning("running on the last good settings file=%s", kept)
-    return config, SettingsState(source=str(kept), refused=mistakes.splitlines()), str(kept), text
+    return start
 
 
-def keep_last_good(config: Config, name: str, text: str) -> None:
-    """To be called once the box runs on `text`; written whole or not at all."""
-    kept = config.device.state_dir / LAST_GOOD
-    if str(kept) == name or settings_text(kept) == text:
+def keep_last_good(start: Start) -> None:
+    """To be called once the box runs on them: the file's text, without what was desired."""
+    state_dir, text = start.config.device.state_dir, start.source.text
+    kept = state_dir / LAST_GOOD
+    if str(kept) == start.source.name or settings_text(kept) == text:
         return
-    fresh = kept.with_suffix(".new")
     try:
-        with os.fdopen(os.open(fresh, FRESH, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(kept)
-    except OSError as exc:
-        log.warning("last good settings not kept file=%s: %s", kept, exc.strerror)
+        assembly.open_small_file(state_dir, LAST_GOOD).write(text.encode())
+    except TransientError as exc:
+        log.warning("last good settings not kept: %s", exc)
 
 
 def _configure_log(is_verbose: bool) -> None:

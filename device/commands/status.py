@@ -48,11 +48,26 @@ def lines(found: dict[str, Any]) -> list[str]:
             f"region   {sight['region']}: {', '.join(sight['present']) or 'nothing'}"
             f" (best: {best or 'none yet'})"
         )
-    told.append(f"settings {found['settings']['source']}")
+    told.append(f"settings {found['settings']['source']}{_desired(found['settings'])}")
     told += [f"refused  {each}" for each in found["settings"]["refused"]]
     told += [
         f"degraded {each['part']} since {each['since'][:19]}Z: {each['reason']}"
         for each in found["degraded"]
     ]
-    told += [f"lost     {count} {name}" for name, count in found["losses"].items() if count]
+    told += [
+        f"lost     {count} {name}"
+        for name, count in found["losses"].items()
+        if count and name != "refused"
+    ]
+    told += [
+        f"refused  event {each['event']} beyond the broker: {each['reason']}"
+        for each in found["losses"].get("refused", [])
+    ]
     return told
+
+
+def _desired(settings: dict[str, Any]) -> str:
+    version = settings.get("desired_version")
+    if version is None:
+        return ""
+    return f", and version {version} from afar{' (on trial)' * settings['is_on_trial']}"

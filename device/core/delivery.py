@@ -1,6 +1,9 @@
 """What is sent next: a bounded window over the outbox, and how long to wait after a failure."""
 
 from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+DeliveryMode: TypeAlias = Literal["receipts", "broker"]
 
 SPARE_FIRST_ROW = 1 << 62
 """Where the rows of a spare outbox in memory begin: over every row that a file will ever give,
@@ -10,8 +13,10 @@ so that one number tells where an event lies."""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
     """window: events under way at most. live_share: the part of it kept for new events, so that
-    a month's backlog does not delay today's alarm; 0 to 1, at least one place each."""
+    a month's backlog does not delay today's alarm; 0 to 1, at least one place each. mode: whether
+    a receipt settles an event, or the broker's acknowledgement."""
 
+    mode: DeliveryMode = "broker"
     window: int = 64
     live_share: float = 0.25
 
@@ -33,6 +38,18 @@ class DeliveryState:
 
     def settled(self, row: int) -> "DeliveryState":
         return replace(self, under_way=self.under_way - {row})
+
+
+@dataclass(frozen=True, slots=True)
+class Yielded:
+    """What rows that nobody confirms have given up.
+
+    live_from: where new events begin now. dropped: rows that have left the window; they are
+    read from the outbox, and sent, again when the backlog comes to them.
+    """
+
+    state: DeliveryState
+    dropped: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +78,43 @@ def backoff_s(failures: int, jitter: float, least_s: float = 0.5, most_s: float 
     """
     ceiling_s = min(most_s, least_s * 2.0 ** min(failures, 16))
     return least_s + jitter * max(ceiling_s - least_s, 0.0)
+
+
+def yield_places(
+    state: DeliveryState, settings: DeliverySettings, overdue: frozenset[int]
+) -> Yielded:
+    """Make room for new events in a window full of what nobody confirms.
+
+    overdue: rows under way whose receipt should have come by now. The oldest new events that are
+    overdue count as backlog from here on, and what the backlog then has too many leaves the
+    window. It goes in order: what is dropped lies behind all that the backlog has sent, so that
+    the backlog comes to it. Rows of a spare outbox have no backlog: they are only dropped.
+    """
+    missing = settings.live_places - max(settings.window - len(state.under_way), 0)
+    if missing <= 0:
+        return Yielded(state, frozenset())
+    live_from = state.live_from
+    live = sorted(row for row in state.under_way if row >= live_from)
+    for row in live:
+        if row not in overdue or row >= SPARE_FIRST_ROW:
+            break
+        live_from = row + 1
+    backlog_places = settings.window - settings.live_places
+    backlog = sorted(row for row in state.under_way if row < live_from)
+    too_many = [row for row in backlog[backlog_places:] if row >= state.live_from]
+    spare = [row for row in live if row >= SPARE_FIRST_ROW and row in overdue]
+    dropped = frozenset([*too_many, *spare[: max(missing - len(too_many), 0)]])
+    kept = DeliveryState(under_way=state.under_way - dropped, live_from=live_from)
+    return Yielded(kept, dropped)
+
+
+RECEIPT_FIRST_S = 20.0
+RECEIPT_MOST_S = 600.0
+
+
+def receipt_wait_s(sends: int, jitter: float) -> float:
+    """How long to wait for the receipt of an event that was sent so many times (from 1) before
+    it is sent again; `jitter` is random, 0 to 1, and adds a quarter at most: events that were
+    sent together do not all come again together."""
+    wait_s = min(RECEIPT_MOST_S, RECEIPT_FIRST_S * 2.0 ** min(max(sends - 1, 0), 16))
+    return wait_s * (1.0 + 0.25 * jitter)

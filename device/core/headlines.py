@@ -6,6 +6,7 @@ from device.wire.bodies import (
     Body,
     Button,
     ClockAnchor,
+    CommandDone,
     Detection,
     Gap,
     RegionSight,
@@ -23,6 +24,7 @@ GAP_WORDS = {
 START_WORDS = {
     "first": "for the first time",
     "stopped": "the run before was stopped as asked",
+    "asked": "a command asked for it",
     "died": "the run before did not end as asked",
 }
 END_WORDS = {
@@ -52,6 +54,10 @@ def headline(body: Body) -> str:
         case ClockAnchor():
             way = "forward" if body.step_s >= 0 else "back"
             return f"clock set {way} by {abs(body.step_s):.1f} s"
+        case CommandDone():
+            saw = f", saw {_sights(body.sights)}" if body.sights else ""
+            why = f" ({body.detail})" if body.detail else ""
+            return f"command {body.command or 'that nobody can read'} {body.result}{saw}{why}"
     return body.type_name()
 
 

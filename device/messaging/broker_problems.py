@@ -147,3 +147,11 @@ def of_size(config: MqttConfig, size_bytes: int, limit_bytes: int) -> str:
         f"{place(config)}: it takes packets up to {limit_bytes} bytes and an event has"
         f" {size_bytes}; raise its packet size limit to 128 KiB"
     )
+
+
+def of_subscription(config: MqttConfig, topic: str, name: str) -> str:
+    """name: the broker's reason."""
+    return (
+        f"{place(config)}: it does not let this box listen to {topic} ({name}); allow it in the "
+        "broker's access rules: without it no receipt, command or setting comes down"
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from threading import Condition
 
-from device.ports import StoredEvent
+from device.ports import INCOMING_AT_MOST, Incoming, StoredEvent
 from device.wire.names import RunId
 
 
@@ -32,6 +32,8 @@ class FakeUplink:
         self._is_woken = False
         self._connects = 0
         self._refusal: str | None = None
+        self._incoming: list[Incoming] = []
+        self.incoming_dropped = 0
 
     # --- the port ---------------------------------------------------------------------------
 
@@ -66,12 +68,17 @@ class FakeUplink:
             return acknowledged
 
     def _has_news(self) -> bool:
-        return bool(self._is_woken or self._acknowledged or self._refused)
+        return bool(self._is_woken or self._acknowledged or self._refused or self._incoming)
 
     def refused(self) -> list[int]:
         with self._changed:
             refused, self._refused = self._refused, []
             return refused
+
+    def incoming(self) -> list[Incoming]:
+        with self._changed:
+            incoming, self._incoming = self._incoming, []
+            return incoming
 
     def publish(self, event: StoredEvent) -> None:
         with self._changed:
@@ -113,6 +120,18 @@ class FakeUplink:
             rows = list(self._under_way)[:count]
             self._settle(rows, self._acknowledged)
             return len(rows)
+
+    def give(self, topic: str, payload: bytes) -> bool:
+        """A message comes down; False: nobody is connected, and it is gone."""
+        with self._changed:
+            if not self._is_connected:
+                return False
+            if len(self._incoming) >= INCOMING_AT_MOST:
+                self.incoming_dropped += 1
+            else:
+                self._incoming.append(Incoming(topic, payload))
+            self._changed.notify_all()
+            return True
 
     def refuse(self, rows: Sequence[int] | None = None) -> int:
         """The broker answers with a failure."""

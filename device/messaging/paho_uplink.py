@@ -1,8 +1,9 @@
 """Events out over MQTT 5: paho's client, driven by our own wait on its socket.
 
-paho keeps no queue here: a client is made anew for each connection, starts clean, and is handed
-an event only while it is connected. So the one queue is the outbox, and what was under way on
-a lost connection is sent again from there.
+paho keeps no queue here: a client is made anew for each connection, and is handed an event only
+while it is connected. So the one queue is the outbox, and what was under way on a lost
+connection is sent again from there. The broker keeps a session for the way down: commands of a
+short outage wait in it.
 """
 
 import logging
@@ -21,11 +22,12 @@ from device.config import MqttConfig
 from device.core.delivery import backoff_s
 from device.messaging import broker_problems as problems
 from device.messaging.broker_login import LoginError, tls_context
+from device.messaging.inbox import Inbox, session
 from device.messaging.paho_client import new_client
 from device.messaging.resolving import Lookup, Resolve, resolve
 from device.messaging.under_way import UnderWay
 from device.messaging.wake_pipe import WakePipe
-from device.ports import Clock, StoredEvent
+from device.ports import Clock, Incoming, StoredEvent
 from device.wire.events import CONTENT_TYPE
 from device.wire.names import RunId, Topics
 from device.wire.state import Availability, encode_part
@@ -84,6 +86,7 @@ class PahoUplink:
         self._under_way = UnderWay()
         self._acknowledged: list[int] = []
         self._refused: list[int] = []
+        self._inbox = Inbox(config, topics)
         self._state: bytes | None = None
         self._state_id: int | None = None
         """Packet id of the last `state`."""
@@ -104,7 +107,7 @@ class PahoUplink:
 
     @property
     def problem(self) -> str | None:
-        return self._problem or self._refusal or self._stall
+        return self._problem or self._refusal or self._stall or self._inbox.problem
 
     @property
     def receive_maximum(self) -> int:
@@ -118,6 +121,13 @@ class PahoUplink:
             self._work(timeout_s)
         acknowledged, self._acknowledged = self._acknowledged, []
         return acknowledged
+
+    def incoming(self) -> list[Incoming]:
+        return self._inbox.take()
+
+    @property
+    def incoming_dropped(self) -> int:
+        return self._inbox.dropped
 
     def refused(self) -> list[int]:
         refused, self._refused = self._refused, []
@@ -223,13 +233,13 @@ class PahoUplink:
             client.on_connect = self._on_connect
             client.on_disconnect = self._on_disconnect
             client.on_publish = self._on_publish
-            # Clean start, no session: brokers keep nothing for a client that only publishes and
-            # sends again from its own disk.
+            self._inbox.attend(client)
             client.connect(
                 address,
                 self._config.port_number,
                 keepalive=self._config.keepalive_s,
-                clean_start=True,
+                clean_start=False,
+                properties=session(),
             )
         except LoginError as exc:
             self._fail(str(exc))
@@ -282,7 +292,7 @@ class PahoUplink:
         poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if client.want_write() else 0))
         # TLS may have bytes ready that the socket no longer shows.
         is_pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-        has_news = bool(self._acknowledged or self._refused)
+        has_news = bool(self._acknowledged or self._refused or self._inbox.has_any)
         ready = dict(poll.poll(0 if is_pending or has_news else max(timeout_s, 0.0) * 1000))
         if self._waking.fileno in ready:
             self._waking.drain()
@@ -315,6 +325,7 @@ class PahoUplink:
         self._problem = self._refusal = None
         place = (self._config.host, self._config.port_number, receive_maximum)
         log.info("broker connected host=%s port=%d receive_maximum=%d", *place)
+        self._inbox.subscribe(client)
         self._is_online_due = True
         self._is_state_due = self._state is not None
         self._send_own()

@@ -306,6 +306,14 @@ class Committer:
             self._backlog_end = self._last_row
         self._cursors = _Cursors(backlog=0, live=self._backlog_end)
 
+    def give_up_places(self, backlog_end: int, is_spare_due: bool) -> None:
+        """Rows up to `backlog_end`, sent as new ones, count as backlog from now on, and are sent
+        again when the backlog comes to them. is_spare_due: the spare is read again from its
+        beginning."""
+        self._backlog_end = max(self._backlog_end, backlog_end)
+        if is_spare_due:
+            self._cursors = replace(self._cursors, spare=SPARE_FIRST_ROW - 1)
+
     @property
     def live_from(self) -> int:
         """The first row that counts as new on this connection."""

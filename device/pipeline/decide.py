@@ -8,12 +8,22 @@ from typing import Literal, TypeAlias
 
 from device.core.detection import Change, Transition
 from device.core.images import Frame
-from device.core.rules import Moment, OutputLimits, Rule, RulesState, all_safe, decide
+from device.core.rules import (
+    NS_PER_S,
+    Action,
+    Moment,
+    OutputLimits,
+    Presence,
+    Rule,
+    RulesState,
+    all_safe,
+    decide,
+)
 from device.errors import ModelError, TransientError
 from device.pipeline.capture import Capture, Slot
-from device.pipeline.look import Region, Sight
+from device.pipeline.look import Region, RegionPlan, Sight
 from device.pipeline.telling import detection, near_miss, output_record, region_sight
-from device.ports import Clock, Keepsake, Page, Pins, Press, Snapshot
+from device.ports import Classifier, Clock, Keepsake, Page, Pins, Press, Snapshot
 from device.wire.bodies import Body, Button, RegionSight
 from device.wire.events import Draft
 
@@ -44,12 +54,37 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Identify:
+    """The output that tells this box from others is to blink for a while. reply: takes None, or
+    why it does not; may only enqueue."""
+
+    reply: Callable[[str | None], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Swap:
+    """Other settings, to be taken between two turns as one. plans: of every region, with what
+    looks at it. reply: called once they are in force; may only enqueue."""
+
+    plans: Sequence[tuple[RegionPlan, Classifier]]
+    rules: Sequence[Rule]
+    reply: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
 class ButtonPress:
     """A button of the box was used."""
 
     button: str
     press: Press
 
+
+Asked: TypeAlias = Request | ButtonPress | Identify | Swap
+
+IDENTIFY = "#identify"
+"""No region, rule or label of a person's can be called so."""
+IDENTIFY_NS = 10 * NS_PER_S
+IDENTIFY_BLINK_NS = NS_PER_S // 4
 
 Report: TypeAlias = Callable[[Draft, Keepsake | None], bool]
 """`Delivery.report`: never blocks; False when there was no room."""
@@ -71,10 +106,12 @@ class Loop:
         keep: Callable[[Page], None],
         clock: Clock,
         stale_s: float,
+        identify_output: str | None = None,
         turn_s: float = TURN_S,
     ) -> None:
-        """report, keep: take what is to be told and what is to be kept; neither blocks."""
-        self._regions = regions
+        """report, keep: take what is to be told and what is to be kept; neither blocks.
+        identify_output: blinks on `Identify`."""
+        self._regions = list(regions)
         self._rules = rules
         self._limits = limits
         self._slot = slot
@@ -85,8 +122,10 @@ class Loop:
         self._clock = clock
         self._stale_ns = round(stale_s * 1e9)
         self._turn_s = turn_s
+        self._identify_output = identify_output
+        self._identify_since_ns: int | None = None
         self._rules_state = all_safe(RulesState(), limits, "start")
-        self._requests: Queue[Request | ButtonPress] = Queue(REQUESTS_AT_MOST)
+        self._requests: Queue[Asked] = Queue(REQUESTS_AT_MOST)
         self._frame: Frame | None = None
         self._frame_ns = clock.monotonic_ns()
         self._is_blind = True
@@ -100,7 +139,7 @@ class Loop:
 
     # --- any thread ---------------------------------------------------------------------------
 
-    def ask(self, request: Request | ButtonPress) -> bool:
+    def ask(self, request: Asked) -> bool:
         """Queue a request; False when too many wait."""
         try:
             self._requests.put_nowait(request)
@@ -200,12 +239,68 @@ class Loop:
         self._blind(region, now_ns)
 
     def _drive(self, now_ns: int) -> None:
-        if self._is_blind:
+        rules = [*self._identify_rules(now_ns)]
+        if self._is_blind and not rules:
             self._apply(all_safe(self._rules_state, self._limits, "blind"))
             return
-        presences = [each for region in self._regions for each in region.presences()]
+        presences = [Presence(IDENTIFY, IDENTIFY, True, self._identify_since_ns or 0)]
+        if not self._is_blind:
+            rules += self._rules
+            presences += [each for region in self._regions for each in region.presences()]
         moment = Moment(now_ns=now_ns, minute_of_day=self._clock.minute_of_day())
-        self._apply(decide(self._rules_state, self._rules, self._limits, presences, moment))
+        self._apply(decide(self._rules_state, rules, self._limits, presences, moment))
+
+    def _identify_rules(self, now_ns: int) -> list[Rule]:
+        """Before all others on its output; the output's limits hold as ever."""
+        since_ns, output = self._identify_since_ns, self._identify_output
+        if since_ns is None or output is None or now_ns - since_ns >= IDENTIFY_NS:
+            self._identify_since_ns = None
+            return []
+        return [
+            Rule(
+                name=IDENTIFY,
+                output=output,
+                target=IDENTIFY,
+                regions=frozenset({IDENTIFY}),
+                action=Action.BLINK,
+                blink_on_ns=IDENTIFY_BLINK_NS,
+                blink_off_ns=IDENTIFY_BLINK_NS,
+            )
+        ]
+
+    def _identify(self) -> str | None:
+        """Why it does not; None: it blinks."""
+        output = self._identify_output
+        if output is None:
+            return "no output is named for it: set [device] identify_output"
+        longest_ns = self._limits[output].longest_on_ns
+        if longest_ns is not None and longest_ns < IDENTIFY_BLINK_NS:
+            return f"output {output} may not be on for long enough to blink"
+        state = self._rules_state.outputs.get(output)
+        if state is not None and state.is_cut_off:
+            return f"output {output} was on for too long, and waits for its rules to let go"
+        self._identify_since_ns = self._clock.monotonic_ns()
+        return None
+
+    def _swap(self, swap: Swap) -> None:
+        """What did not change keeps what it remembers; what looks with other eyes, or at another
+        place, begins anew, and what it saw until now has ended."""
+        now_ns = self._clock.monotonic_ns()
+        before = {region.plan.name: region for region in self._regions}
+        regions = []
+        for plan, classifier in swap.plans:
+            region = before.get(plan.name)
+            if region is not None and region.takes(plan, classifier):
+                region.plan = plan
+                regions.append(before.pop(plan.name))
+            else:
+                regions.append(Region(plan, classifier))
+        for region in before.values():
+            self._blind(region, now_ns)
+            self._model_problems.pop(region.plan.name, None)
+        self._regions, self._rules = regions, swap.rules
+        self._drive(now_ns)
+        swap.reply()
 
     def _apply(self, state: RulesState) -> None:
         """Write what changed. An output that refuses is as it was, and is tried again with the
@@ -253,10 +348,15 @@ class Loop:
                 request = self._requests.get_nowait()
             except Empty:
                 return
-            if isinstance(request, ButtonPress):
-                self._answer_button(request)
-            else:
-                request.reply(self._do(request.kind))
+            match request:
+                case ButtonPress():
+                    self._answer_button(request)
+                case Identify():
+                    request.reply(self._identify())
+                case Swap():
+                    self._swap(request)
+                case Request():
+                    request.reply(self._do(request.kind))
 
     def _answer_button(self, press: ButtonPress) -> None:
         if press.press == "short":

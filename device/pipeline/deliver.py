@@ -5,17 +5,17 @@ thread sends what is committed. The two meet at one lock, and neither touches th
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Condition, Event, Lock
 
-from device.core.delivery import DeliverySettings, Room
+from device.core.delivery import DeliveryMode, DeliverySettings, Room
 from device.pipeline.committing import NOT_DUE_NS, CommitStatus, Committed, Committer, Queued
-from device.pipeline.sending import Sender, SendStatus
-from device.ports import Clock, Keepsake, Outbox, PreviousRun, StoredEvent, Uplink
+from device.pipeline.sending import Sender, SendStatus, Turned
+from device.ports import Clock, Incoming, Keepsake, Outbox, PreviousRun, StoredEvent, Uplink
 from device.wire.bodies import Gap
 from device.wire.events import Draft
-from device.wire.names import RunId
+from device.wire.names import RunId, Topics
 
 log = logging.getLogger(__name__)
 
@@ -45,23 +45,36 @@ class DeliveryStatus:
     """How delivery stands; counts are since the start.
 
     run: None until the outbox is open. waiting: events that have not arrived yet. queued: drafts
-    that are not committed yet. problem, disk_problem: for people; None while all is well.
-    queue_lost: drafts that found the queue full, or no disk at the end.
+    that are not committed yet. disk_problem: for people; None while all is well. queue_lost:
+    drafts that found the queue full, or no disk at the end. send: what the uplink thread knows.
     """
 
+    mode: DeliveryMode
     run: RunId | None
     last_seq: int
     waiting: int
     size_bytes: int
     queued: int
-    is_connected: bool
-    problem: str | None
     disk_problem: str | None
     expelled: int
     oversize: int
     not_durable: int
-    refused: int
     queue_lost: int
+    send: SendStatus
+
+    @property
+    def is_connected(self) -> bool:
+        return self.send.is_connected
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is sent, for people; None while all is well."""
+        return self.send.problem
+
+    @property
+    def refused(self) -> int:
+        """By the broker."""
+        return self.send.refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +94,7 @@ class Delivery:
     on_committed: called on the outbox thread with what is on disk now, in order.
     first: the draft of `run.started`, which comes before any other of its run.
     spare_factory: an outbox in memory for a disk that fails; see `Committer`.
+    on_message: called on the uplink thread with what came down and is no receipt; only enqueues.
     jitter: random, 0 to 1. turn_s: how long an outbox turn waits for work.
     """
 
@@ -90,16 +104,20 @@ class Delivery:
         outbox_factory: Callable[[], Outbox],
         uplink_factory: Callable[[RunId], Uplink],
         settings: DeliverySettings,
+        topics: Topics,
         group_ms: int,
         clock: Clock,
         on_committed: Committed,
         first: Callable[[PreviousRun | None], Draft],
         spare_factory: Callable[[PreviousRun | None], Outbox] | None = None,
+        on_message: Callable[[Incoming], None] | None = None,
         jitter: Callable[[], float] = random.random,
         turn_s: float = TURN_S,
     ) -> None:
         self._uplink_factory = uplink_factory
         self._settings = settings
+        self._topics = topics
+        self._on_message = on_message
         self._group_ns = group_ms * 1_000_000
         self._clock = clock
         self._jitter = jitter
@@ -121,6 +139,10 @@ class Delivery:
         self._epoch = 0
         self._restarted_epoch = 0
         """The connection for which reading began anew last."""
+        self._backlog_end = 0
+        """Rows up to it have given up their places as new ones; 0: none have."""
+        self._is_spare_due = False
+        """What the spare handed on is to be read again."""
         self._wanted = _Wanted()
         self._is_end = False
         """Nothing more to send until something is committed or the connection is a new one."""
@@ -158,19 +180,18 @@ class Delivery:
         with self._changed:
             commit, send = self._commit_status, self._send_status
             return DeliveryStatus(
+                mode=self._settings.mode,
                 run=commit.run,
                 last_seq=commit.last_seq,
                 waiting=commit.waiting,
                 size_bytes=commit.size_bytes,
                 queued=len(self._queue),
-                is_connected=send.is_connected,
-                problem=send.problem,
                 disk_problem=commit.problem,
                 expelled=commit.expelled,
                 oversize=commit.oversize,
                 not_durable=commit.not_durable,
-                refused=send.refused,
                 queue_lost=self._queue_lost,
+                send=send,
             )
 
     def wake(self) -> None:
@@ -212,6 +233,7 @@ class Delivery:
         if is_restart:
             self._committer.restart()
             self._restarted_epoch = epoch
+        self._give_up_places()
         if (is_commit_due and self._commit(batch, lost)) or is_restart:
             with self._changed:
                 self._is_end = self._is_tried = False
@@ -220,6 +242,16 @@ class Delivery:
             self._commit_status = self._committer.status()
         if self._committer.is_started:
             self._has_run.set()
+
+    def _give_up_places(self) -> None:
+        with self._changed:
+            backlog_end, self._backlog_end = self._backlog_end, 0
+            is_spare_due, self._is_spare_due = self._is_spare_due, False
+        if not backlog_end and not is_spare_due:
+            return
+        self._committer.give_up_places(backlog_end, is_spare_due)
+        with self._changed:
+            self._is_end = self._is_tried = False
 
     def _is_restart_due(self) -> bool:
         return self._epoch != self._restarted_epoch
@@ -300,18 +332,13 @@ class Delivery:
         if not self._has_run.wait(self._turn_s):
             return
         sender = self._sender or self._start_sender()
-        arrived, is_new = sender.turn(1.0)
+        turned = sender.turn(1.0)
         with self._changed:
-            if arrived and not self._settled:
-                self._settled_ns = self._clock.monotonic_ns()
-            self._settled += arrived
-            if is_new:
-                self._epoch += 1
-                self._handed = []
-                self._wanted = _Wanted(self._epoch)
+            self._take_turned(turned)
             handed, self._handed = self._handed, []
             live_from = self._live_from
         sender.take(handed, live_from)
+        self._hand_on(turned.messages)
         self._say_what_is_new()
         sender.send()
         places = sender.places()
@@ -321,6 +348,28 @@ class Delivery:
                 self._is_tried = False
             self._send_status = sender.status()
             self._changed.notify_all()
+
+    def _take_turned(self, turned: Turned) -> None:
+        if turned.arrived and not self._settled:
+            self._settled_ns = self._clock.monotonic_ns()
+        self._settled += turned.arrived
+        if turned.is_new:
+            self._epoch += 1
+            self._handed = []
+            self._wanted = _Wanted(self._epoch)
+            self._backlog_end = 0
+        self._backlog_end = max(self._backlog_end, turned.backlog_end)
+        self._is_spare_due = self._is_spare_due or turned.is_spare_due
+
+    def _hand_on(self, messages: Sequence[Incoming]) -> None:
+        """A listener that raises is only logged: it must not cost the messages after it."""
+        if self._on_message is None:
+            return
+        for message in messages:
+            try:
+                self._on_message(message)
+            except Exception:
+                log.exception("nobody heard of a message topic=%s", message.topic)
 
     def _say_what_is_new(self) -> None:
         with self._changed:
@@ -341,7 +390,7 @@ class Delivery:
         if run is None:
             raise AssertionError("an uplink wants a run")
         self._uplink, self._told_run = self._uplink_factory(run), run
-        self._sender = Sender(self._uplink, self._settings, self._clock, self._jitter)
+        self._sender = Sender(self._uplink, self._settings, self._topics, self._clock, self._jitter)
         return self._sender
 
     # --- the end --------------------------------------------------------------------------------

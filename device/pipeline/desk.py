@@ -39,7 +39,8 @@ class Desk:
     ) -> None:
         """descriptions: what the camera, the pins and the like are, for people."""
         self._loop = loop
-        self._plans = plans
+        self.plans = plans
+        """Of the regions; replaced whole when other settings come into force."""
         self._reporting = reporting
         self._delivery = delivery
         self._album = album
@@ -108,8 +109,9 @@ class Desk:
                 "(`lookout resume`), at the end of its clip, or not there"
             )
         is_drawn = arguments.get("regions") is True
-        regions = captions(self._plans, answer.sights) if is_drawn else []
-        masks = [mask for plan in self._plans for mask in plan.masks] if is_drawn else []
+        plans = self.plans
+        regions = captions(plans, answer.sights) if is_drawn else []
+        masks = [mask for plan in plans for mask in plan.masks] if is_drawn else []
         jpeg = self._draw(answer.frame.main, regions, masks)
         height_px, width_px = answer.frame.main.size
         return {
@@ -154,9 +156,12 @@ def captions(
 ) -> list[tuple[str, Rectangle, str]]:
     """Name, place and words of each region, to be drawn."""
     drawn = []
-    for plan, sight in zip(plans, sights, strict=True):
+    places = {plan.name: plan.box for plan in plans}
+    for sight in sights:
+        if sight.region not in places:
+            continue  # other settings came between the look and now
         words = ", ".join(f"{each.label} {each.score:.2f}" for each in sight.labels)
-        drawn.append((plan.name, plan.box, words or "nothing"))
+        drawn.append((sight.region, places[sight.region], words or "nothing"))
     return drawn
 
 

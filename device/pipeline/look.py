@@ -88,6 +88,16 @@ class Region:
         self._nearest: dict[str, Nearest] = {}
         self.last: Sight | None = None
 
+    def takes(self, plan: RegionPlan, classifier: Classifier) -> bool:
+        """Whether what is remembered goes on under `plan`: it looks at the same place, with the
+        same eyes, for the same things."""
+        old = self.plan
+        return self.classifier.bundle.sha256 == classifier.bundle.sha256 and (
+            old.box,
+            old.masks,
+            old.watch,
+        ) == (plan.box, plan.masks, plan.watch)
+
     def judge(self, frame: Frame, now_ns: int) -> GateVerdict | None:
         """Whether this frame is worth a look; None where there is no gate. The gate remembers
         the frame once `look` has seen it."""

@@ -169,7 +169,8 @@ class RunStarted(Body):
     previous_seq: int | None = None
     """The last seq of that run: events up to it exist, or a gap event names them."""
     reason: str
-    """Why the box started: `first`, `stopped` (the run before ended as asked) or `died`."""
+    """Why the box started: `first`, `stopped` (the run before ended as asked), `asked` (a command
+    asked for it) or `died`."""
     version: str
     """Of Lookout."""
     bundle: str
@@ -252,6 +253,37 @@ class ClockAnchor(Body):
         return "lookout.clock.anchor"
 
 
-AnyBody: TypeAlias = Detection | Button | RunStarted | Gap | Telemetry | ClockAnchor
+class CommandDone(Body):
+    """What came of a command that came down; one event for each that arrived."""
 
-BODIES: tuple[type[Body], ...] = (Detection, Button, RunStarted, Gap, Telemetry, ClockAnchor)
+    subfolder: ClassVar[str] = "command"
+
+    command_id: str | None = None
+    """The sender's; absent where it could not be read."""
+    command: str | None = None
+    """What was asked; absent where it could not be read."""
+    result: Literal["done", "refused", "expired", "repeated", "failed"]
+    """`repeated`: a command of that id was taken before, and nothing was done now."""
+    detail: str | None = None
+    """Why, for people."""
+    sights: list[RegionSight] = []
+    """What the box saw; after `classify`."""
+
+    def type_name(self) -> str:
+        return "lookout.command.done"
+
+    def subject(self) -> str | None:
+        return self.command
+
+
+AnyBody: TypeAlias = Detection | Button | RunStarted | Gap | Telemetry | ClockAnchor | CommandDone
+
+BODIES: tuple[type[Body], ...] = (
+    Detection,
+    Button,
+    RunStarted,
+    Gap,
+    Telemetry,
+    ClockAnchor,
+    CommandDone,
+)

@@ -4,10 +4,11 @@ settings with a version that must grow."""
 import json
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from device.wire.bodies import Part
 from device.wire.errors import WireError
+from device.wire.events import first_mistake
 
 MAX_DOWN_BYTES = 64 * 1024
 
@@ -15,23 +16,27 @@ CommandVerb: TypeAlias = Literal["classify", "identify", "pause", "resume", "rel
 
 
 class Command(Part):
-    """One command. id: chosen by the sender, done once. expires: RFC 3339; not done after it."""
+    """Something that a box is asked to do, once."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    """Chosen by the sender: a command of an id that was taken before is not done again."""
     command: CommandVerb
+    """`classify`: look now; `identify`: blink; `pause` and `resume`: the camera; `reload`: read the
+    settings file again; `restart`: end, and be started again."""
     expires: str
+    """RFC 3339, at most seven days ahead; after it the command is not done."""
     arguments: dict[str, Any] = {}
+    """None of the commands wants any yet."""
 
 
 class DesiredSettings(Part):
-    """Settings that somebody wants from afar. version: must be larger than the last one taken.
-
-    settings: as a settings file has them, only the tunable sections; an empty table takes all
-    desired settings back.
-    """
+    """Settings that somebody wants from afar."""
 
     version: Annotated[int, Field(ge=1, le=10**15)]
+    """Larger than that of the settings taken last."""
     settings: dict[str, Any]
+    """As a settings file has them, in JSON, and only what may be desired from afar. They replace
+    all that was desired before; an empty table takes everything back."""
 
 
 def encode_down(part: Part) -> bytes:
@@ -45,26 +50,19 @@ def decode_command(payload: bytes) -> Command:
     """Raises WireError."""
     try:
         return Command.model_validate_json(_bounded(payload))
-    except (ValidationError, RecursionError) as exc:
-        raise WireError(f"not a command: {_said(exc)}") from exc
+    except (ValueError, RecursionError) as exc:  # a ValidationError is a ValueError
+        raise WireError(f"not a command: {first_mistake(exc)}") from exc
 
 
 def decode_desired(payload: bytes) -> DesiredSettings:
     """Raises WireError."""
     try:
         return DesiredSettings.model_validate_json(_bounded(payload))
-    except (ValidationError, RecursionError) as exc:
-        raise WireError(f"not desired settings: {_said(exc)}") from exc
+    except (ValueError, RecursionError) as exc:  # a ValidationError is a ValueError
+        raise WireError(f"not desired settings: {first_mistake(exc)}") from exc
 
 
 def _bounded(payload: bytes) -> bytes:
     if len(payload) > MAX_DOWN_BYTES:
         raise WireError(f"message of {len(payload)} bytes: want at most {MAX_DOWN_BYTES}")
     return payload
-
-
-def _said(exc: Exception) -> str:
-    if isinstance(exc, ValidationError):
-        mistake = exc.errors()[0]
-        return f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"
-    return type(exc).__name__

@@ -96,3 +96,13 @@ class Topics:
 
     def commands(self, subfolder: str) -> str:
         return f"{self.root}/commands/{subfolder}"
+
+    @property
+    def downward(self) -> tuple[str, str, str]:
+        """What a device subscribes to: receipts, config, and all commands."""
+        return self.receipts, self.config, self.commands("#")
+
+    def command_subfolder(self, topic: str) -> str | None:
+        """Of a topic of commands; None for any other."""
+        prefix = self.commands("")
+        return topic[len(prefix) :] if topic.startswith(prefix) else None

@@ -7,10 +7,11 @@ names ranges, so a later one heals a lost one.
 import json
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from device.wire.bodies import Part
 from device.wire.errors import WireError
+from device.wire.events import first_mistake
 from device.wire.names import RunId
 
 MAX_RECEIPT_BYTES = 64 * 1024
@@ -22,15 +23,21 @@ class Refusal(Part):
     """An event that was kept aside as a dead letter: sending it again is of no use."""
 
     seq: Seq
+    """Of the event."""
     reason: str
+    """For people."""
 
 
 class Receipt(Part):
-    """Of one run. ok: ranges of seq, first and last included. refused: single events."""
+    """Events of one run that are stored beyond the broker, or refused there."""
 
     run: str
+    """Any run of this box, not only the present one."""
     ok: list[tuple[Seq, Seq]] = []
+    """Ranges of `seq`, first and last included: these are stored. A later receipt may name them
+    again, so that it heals a lost one."""
     refused: list[Refusal] = []
+    """These are not stored, and never will be."""
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
@@ -49,8 +56,8 @@ def decode_receipt(payload: bytes) -> Receipt:
         raise WireError(f"receipt of {len(payload)} bytes: want at most {MAX_RECEIPT_BYTES}")
     try:
         receipt = Receipt.model_validate_json(payload)
-    except ValidationError as exc:
-        raise WireError(f"not a receipt: {exc.errors()[0]['msg']}") from exc
+    except (ValueError, RecursionError) as exc:  # a ValidationError is a ValueError
+        raise WireError(f"not a receipt: {first_mistake(exc)}") from exc
     RunId.parse(receipt.run)
     for first, last in receipt.ok:
         if first > last:

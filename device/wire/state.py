@@ -56,6 +56,46 @@ class SettingsState(Part):
     """The file."""
     refused: list[str] = []
     """Every mistake of the settings that were refused, one a line; the last good ones hold."""
+    desired_version: int | None = None
+    """Of the desired settings last taken; absent where none were."""
+    refused_version: int | None = None
+    """Of the desired settings last refused, or taken back; absent where the last were taken."""
+    is_on_trial: bool = False
+    """The desired settings are in force and may yet be taken back."""
+
+
+class DeliveryHealth(Part):
+    """How events leave the box; counts since the run began."""
+
+    mode: Literal["receipts", "broker"]
+    """What lets an event go: a receipt, or the broker's acknowledgement."""
+    receipts: int = 0
+    """That were read."""
+    repeated: int = 0
+    """Events sent again because no receipt came."""
+    unreadable: int = 0
+    """Messages on the topic of receipts that are none."""
+    unknown: int = 0
+    """Ranges and refusals of receipts that name what this process never sent: forged, or about
+    what an earlier one sent. They change nothing."""
+
+
+class CertificateState(Part):
+    """The box's certificate for the broker; told from 90 days before its end on."""
+
+    expires: str
+    """RFC 3339."""
+    days_left: int
+    """Whole days; negative when it has expired."""
+
+
+class RefusedEvent(Part):
+    """An event that the far side could not take and keeps as a dead letter."""
+
+    event: str
+    """Run and seq: `12-9f2c1a7b:42`."""
+    reason: str
+    """The far side's."""
 
 
 class Losses(Part):
@@ -69,6 +109,13 @@ class Losses(Part):
     """Events too large to send; gap events stand for them."""
     events_not_durable: int = 0
     """Events kept in memory alone, because the disk failed."""
+    events_refused: int = 0
+    """Events that a receipt refused: dead letters beyond the broker."""
+    refused: list[RefusedEvent] = []
+    """The latest of them."""
+    messages_dropped: int = 0
+    """Commands, settings and receipts that came faster than the box takes them, or that nobody
+    could read."""
     pictures_dropped: int = 0
     """Records and pictures that the album could not keep."""
 
@@ -98,6 +145,10 @@ class State(Part):
     """Those in use."""
     settings: SettingsState
     """Where the settings come from."""
+    delivery: DeliveryHealth = DeliveryHealth(mode="broker")
+    """How events leave the box."""
+    certificate: CertificateState | None = None
+    """Only when its end is near."""
     sights: list[RegionSight] = []
     """What each region saw last."""
     outputs: dict[str, bool] = {}

@@ -32,7 +32,8 @@ the last settings that were good, and says so in `state`; without any it exits w
   go from 0 to 1.
 - Relative paths count from the folder of the settings file; `~` is a home folder.
 - Secrets never stand in the file: `password_file` and `key_file` name files that hold them.
-- Settings are read when the box starts: after a change, start it again.
+- Settings are read when the box starts; some can be read again while it runs, or be desired from
+  afar ([remote.md](remote.md)).
 
 What changed between versions: [settings-changes.md](settings-changes.md). Regions and rules
 explained with examples: [rules.md](rules.md). Cameras: [cameras.md](cameras.md). Pins:

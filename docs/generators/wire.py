@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from device.wire.bodies import BODIES
+from device.wire.downward import Command, DesiredSettings
 from device.wire.events import CONTENT_TYPE, MAX_EVENT_BYTES, Envelope, Numbered
 from device.wire.names import Topics
+from device.wire.receipts import Receipt
 from device.wire.state import Availability, State
 from docs.generators.json_schema import Schema, allowed, target_of
 from docs.generators.markdown import note, page, table
@@ -25,13 +27,17 @@ _EXAMPLES = {
     "Gap": "gap",
     "Telemetry": "telemetry",
     "ClockAnchor": "clock_anchor",
+    "CommandDone": "command_done",
 }
 
+_DOWNWARD: tuple[type[BaseModel], ...] = (Receipt, DesiredSettings, Command)
+
 _INTRO = f"""\
-What a box says over MQTT 5: JSON, UTF-8. Events are
+What a box says and hears over MQTT 5: JSON, UTF-8. Events are
 [CloudEvents 1.0](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md)
 in structured form (`{CONTENT_TYPE}`). [wire-schema.json](wire-schema.json) is the JSON Schema of
-all of it: `#/$defs/Event`, `#/$defs/State`, `#/$defs/Availability`.
+all of it: `#/$defs/Event`, `#/$defs/State`, `#/$defs/Availability`, and for the way down
+`#/$defs/Receipt`, `#/$defs/DesiredSettings`, `#/$defs/Command`.
 
 What a reader may rely on:
 
@@ -83,6 +89,22 @@ def wire_page(repository: Path) -> str:
         "says it for a box that has gone silent. It may be wrong for a while, both ways.",
         *_parts("Availability", defs, told),
         _example("availability", repository),
+        "## Receipts",
+        "Published to a box by a bridge, with QoS 0, once events are stored beyond the broker. "
+        'A box with `delivery = "receipts"` keeps each event until a receipt names it '
+        "([delivery.md](delivery.md)); what a receipt names and the box has not sent stays.",
+        *_parts("Receipt", defs, told),
+        _example("receipt", repository),
+        "## Desired settings",
+        "Published to a box with QoS 1, retained; what may be desired, and what becomes of it: "
+        "[remote.md](remote.md).",
+        *_parts("DesiredSettings", defs, told),
+        _example("desired", repository),
+        "## Commands",
+        "Published to a box with QoS 1, not retained. An event of the kind `command` tells what "
+        "came of each ([remote.md](remote.md)).",
+        *_parts("Command", defs, told),
+        _example("command", repository),
     )
 
 
@@ -91,8 +113,13 @@ def wire_schema_text() -> str:
 
 
 def wire_schema() -> dict[str, Any]:
-    """JSON Schema of all that a box sends; one definition a kind of message."""
-    models: list[type[BaseModel]] = [Envelope, Numbered, *BODIES, State, Availability]
+    """JSON Schema of all that a box sends and reads; one definition a kind of message."""
+    models: list[type[BaseModel]] = [
+        *(Envelope, Numbered),
+        *BODIES,
+        *(State, Availability),
+        *_DOWNWARD,
+    ]
     _, found = models_json_schema(
         [(model, "validation") for model in models], schema_generator=_WithoutTitles
     )
@@ -112,8 +139,11 @@ def wire_schema() -> dict[str, Any]:
     return {
         "$schema": DIALECT,
         "$comment": "Made by `make docs` from device/wire/: change that, not this.",
-        "title": "What a Lookout box sends",
-        "anyOf": [{"$ref": f"#/$defs/{name}"} for name in ("Event", "State", "Availability")],
+        "title": "What a Lookout box sends and reads",
+        "anyOf": [
+            {"$ref": f"#/$defs/{name}"}
+            for name in ("Event", "State", "Availability", *(each.__name__ for each in _DOWNWARD))
+        ],
         "$defs": {"Event": {**envelope, "allOf": kinds}, **defs},
     }
 
@@ -135,9 +165,16 @@ def _topics() -> str:
         [f"`{topics.state}`", "The box as it is now; retained."],
         [f"`{topics.availability}`", "`online` or `offline`; retained, and the will."],
     ]
+    heard = [
+        [f"`{topics.receipts}`", _first_line(Receipt.__doc__ or "")],
+        [f"`{topics.config}`", f"{_first_line(DesiredSettings.__doc__ or '')} Retained."],
+        [f"`{topics.commands('SUBFOLDER')}`", _first_line(Command.__doc__ or "")],
+    ]
     return (
-        "REGISTRY and DEVICE are `registry` and `name` in `[device]`. The box listens to no topic "
-        "yet.\n\n" + table(["topic", "content"], rows)
+        "REGISTRY and DEVICE are `registry` and `name` in `[device]`.\n\n"
+        + table(["the box publishes to", "content"], rows)
+        + "\n\nSUBFOLDER is any name: it is for whoever sends, and for access rules.\n\n"
+        + table(["the box listens to", "content"], heard)
     )
 
 

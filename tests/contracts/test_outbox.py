@@ -10,6 +10,7 @@ from device.messaging.sqlite_outbox import SqliteOutbox
 from device.ports import Outbox
 from device.wire.bodies import Body, Button, ClockAnchor, Gap, RunStarted, Telemetry
 from device.wire.events import MAX_EVENT_BYTES, Draft, decode
+from device.wire.names import EventId
 
 MAX_BYTES = 20_000
 
@@ -87,6 +88,16 @@ def test_numbers_of_events_and_rows_are_not_used_again_after_removal(outbox: Out
     second = outbox.append_all([BUTTON])
     assert second.events[0].id.seq == 2
     assert second.stored[0].row > first.stored[0].row
+
+
+def test_within_a_run_rows_grow_with_seqs_one_by_one(outbox: Outbox) -> None:
+    # `device/pipeline/sent.py` finds the row of a receipt's seq by it.
+    for count in range(30):
+        stored = outbox.append_all([(BUTTON, TELEMETRY, HUGE)[count % 3]] * (1 + count % 3)).stored
+        if count % 4 == 0:
+            outbox.remove([each.row for each in stored])
+    found = outbox.oldest(10_000)
+    assert len({each.row - EventId.parse(each.id).seq for each in found}) == 1
 
 
 def test_the_oldest_come_first_and_after_a_row(outbox: Outbox) -> None:

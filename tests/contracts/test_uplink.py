@@ -13,9 +13,10 @@ from device.config import MqttConfig
 from device.demo_broker import DemoBroker
 from device.messaging.fake_uplink import FakeUplink
 from device.messaging.paho_uplink import PahoUplink
-from device.ports import StoredEvent, Uplink
+from device.ports import INCOMING_AT_MOST, Incoming, StoredEvent, Uplink
 from device.wire.names import RunId, Topics
 from tests.kit.broker import Broker, free_port
+from tests.kit.publisher import Publisher
 from tests.kit.waiting import wait_until
 from tests.tools import absent, require_tool
 
@@ -29,6 +30,18 @@ class Stage:
     uplink: Uplink
     take_away: Callable[[], None]
     give_back: Callable[[], None]
+    give: Callable[[str, bytes, int, bool], object] = lambda *_: None
+    """Publishes a message: topic, payload, QoS, retained."""
+
+    def received(self, count: int) -> list[Incoming]:
+        found: list[Incoming] = []
+
+        def all_there() -> bool:
+            found.extend(self.uplink.incoming())
+            return len(found) >= count
+
+        self.turn_until(all_there, f"{count} messages came")
+        return found
 
     def turn_until(self, fact: Callable[[], object], what: str) -> list[int]:
         rows: list[int] = []
@@ -56,7 +69,9 @@ class Stage:
 
 def fake_stage(_folder: Path) -> Iterator[Stage]:
     uplink = FakeUplink(acknowledges=True)
-    yield Stage(uplink, uplink.drop, uplink.let_in)
+    yield Stage(
+        uplink, uplink.drop, uplink.let_in, lambda topic, payload, *_: uplink.give(topic, payload)
+    )
     uplink.close()
 
 
@@ -69,7 +84,8 @@ def mosquitto_stage(folder: Path) -> Iterator[Stage]:
             SystemClock(),
             jitter=lambda: 0.0,
         )
-        yield Stage(uplink, broker.stop, broker.start)
+        with Publisher(broker.port) as publisher:
+            yield Stage(uplink, broker.stop, broker.start, publisher.publish)
         uplink.close()
 
 
@@ -135,6 +151,43 @@ def test_what_was_under_way_on_a_lost_connection_may_be_sent_again(stage: Stage)
     assert 3 in stage.arrived(1)
 
 
+TOPICS = Topics("home", "garden")
+
+
+def test_what_comes_down_is_handed_out_once_in_order(stage: Stage) -> None:
+    stage.connect()
+    stage.turn_until(lambda: True, "one turn")
+    stage.uplink.publish(stored(1))
+    stage.arrived(1)  # so the broker has seen the subscriptions too
+    for number in range(20):
+        stage.give(TOPICS.receipts, b"%d" % number, 0, False)
+    stage.give(TOPICS.config, b"c", 1, False)
+    stage.give(TOPICS.commands("door"), b"d", 1, False)
+    found = stage.received(22)
+    by_topic = {
+        topic: [m.payload for m in found if m.topic == topic] for topic in {m.topic for m in found}
+    }
+    assert by_topic == {
+        TOPICS.receipts: [b"%d" % number for number in range(20)],
+        TOPICS.config: [b"c"],
+        TOPICS.commands("door"): [b"d"],
+    }
+    stage.turn_until(lambda: True, "one turn")
+    assert stage.uplink.incoming() == []
+
+
+def test_no_more_than_the_bound_waits_and_the_rest_is_counted(stage: Stage) -> None:
+    stage.connect()
+    stage.uplink.publish(stored(1))
+    stage.arrived(1)
+    for _ in range(INCOMING_AT_MOST + 50):
+        stage.give(TOPICS.receipts, b"{}", 1, False)
+    stage.turn_until(lambda: stage.uplink.incoming_dropped == 50, "50 are dropped")
+    assert len(stage.uplink.incoming()) == INCOMING_AT_MOST
+    stage.give(TOPICS.receipts, b"x", 0, False)
+    assert [each.payload for each in stage.received(1)] == [b"x"]
+
+
 def test_it_takes_at_least_one_event_at_a_time(stage: Stage) -> None:
     stage.connect()
     assert stage.uplink.receive_maximum >= 1
@@ -195,3 +248,26 @@ def test_paho_speaks_to_the_broker_that_pip_brings(tmp_path: Path) -> None:
     finally:
         uplink.close()
         broker.close()
+
+
+def test_paho_gets_retained_settings_at_each_connect_and_commands_of_a_short_outage(
+    tmp_path: Path,
+) -> None:
+    with (
+        Broker(require_tool("mosquitto"), tmp_path / "broker") as broker,
+        Publisher(broker.port) as publisher,
+    ):
+        publisher.publish(TOPICS.config, b"settings", 1, True)
+        config = MqttConfig(port=broker.port)
+        for number in range(2):
+            uplink = PahoUplink(config, TOPICS, RUN, SystemClock(), lambda: 0.0)
+            stage = Stage(uplink, broker.stop, broker.start, publisher.publish)
+            stage.connect()
+            wanted = 1 + number  # the second time a command has waited for it
+            assert {m.topic for m in stage.received(wanted)} == {
+                TOPICS.config,
+                *([TOPICS.commands("door")] * number),
+            }
+            uplink.close()
+            publisher.publish(TOPICS.commands("door"), b"open", 1, False)
+            publisher.publish(TOPICS.receipts, b"late", 0, False)

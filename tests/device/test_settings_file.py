@@ -45,7 +45,7 @@ def test_an_empty_file_is_a_box_with_defaults() -> None:
             '2: camera.source: got "usbb"; did you mean "usb"? allowed: picamera2, usb, rtsp, vid',
         ),
         ("[camera]\nrotation = 90", "2: camera.rotation: got 90; allowed: 0, 180"),
-        ('[mqtt]\ndelivery = "receipts"', '2: mqtt.delivery: got "receipts"; allowed: broker'),
+        ('[mqtt]\ndelivery = "both"', '2: mqtt.delivery: got "both"; allowed: receipts, broker'),
         ("[mqtt]\nport = 0", "2: mqtt.port: got 0; want a number from 1 to 65535"),
         (
             "[camera]\nframes_per_s = 0",

@@ -13,6 +13,7 @@ from device.clocks import HandClock, SystemClock
 from device.workers import (
     DEATHS_AT_MOST,
     TRY_ON_AT_MOST_S,
+    StopSignals,
     Worker,
     join_all,
     run_within,
@@ -140,7 +141,7 @@ def test_a_stop_signal_is_heard_whichever_thread_the_kernel_gives_it_to() -> Non
     program = """
 import os, signal, threading
 from device.clocks import SystemClock
-from device.workers import StopSignals, Worker, join_all, supervise
+from device.workers import StopSignals, StopSignals, Worker, join_all, supervise
 
 import numpy
 numpy.ones((300, 300)) @ numpy.ones((300, 300))  # its threads are there before ours
@@ -237,3 +238,15 @@ def test_a_step_that_hangs_is_left_behind(caplog: pytest.LogCaptureFixture) -> N
     assert done.wait(5)
     assert run_within("broken", broken, 5.0)
     assert "not ended cleanly name=broken" in caplog.text
+
+
+def test_a_hangup_asks_for_a_reload_once_and_does_not_stop() -> None:
+    signals = StopSignals()
+    try:
+        assert not signals.take_reload()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.wait(0.0) is None
+        assert signals.take_reload()
+        assert not signals.take_reload()
+    finally:
+        signals.close()

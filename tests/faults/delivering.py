@@ -62,6 +62,7 @@ def main(state_folder: Path, port: int) -> None:
             jitter=lambda: 0.0,
         ),
         settings=DeliverySettings(window=16),
+        topics=Topics("home", "garden"),
         group_ms=10,
         clock=CLOCK,
         on_committed=lambda _: None,

@@ -29,6 +29,7 @@ def test_events_wait_for_a_broker_and_arrive_in_order(tmp_path: Path) -> None:
             MqttConfig(port=port), Topics("home", "garden"), run, clock, lambda: 0.0
         ),
         settings=DeliverySettings(window=16),
+        topics=Topics("home", "garden"),
         group_ms=5,
         clock=clock,
         on_committed=lambda _: None,

@@ -3,7 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.delivery import DeliverySettings, DeliveryState, Room, backoff_s, room
+from device.core.delivery import (
+    RECEIPT_FIRST_S,
+    RECEIPT_MOST_S,
+    SPARE_FIRST_ROW,
+    DeliverySettings,
+    DeliveryState,
+    Room,
+    backoff_s,
+    receipt_wait_s,
+    room,
+    yield_places,
+)
 
 SETTINGS = DeliverySettings(window=8, live_share=0.25)
 windows = st.integers(min_value=1, max_value=1000)
@@ -69,3 +80,68 @@ def test_a_backoff_stays_between_its_bounds(failures: int, jitter: float) -> Non
 @given(failures=st.integers(0, 100), jitter=st.floats(0.0, 1.0))
 def test_more_failures_never_wait_less(failures: int, jitter: float) -> None:
     assert backoff_s(failures + 1, jitter) >= backoff_s(failures, jitter)
+
+
+def test_a_window_with_room_for_new_events_gives_up_nothing() -> None:
+    state = DeliveryState(under_way=frozenset(range(1, 7)), live_from=1)
+    assert yield_places(state, SETTINGS, state.under_way).state == state
+
+
+def test_what_is_not_overdue_keeps_its_place() -> None:
+    state = DeliveryState(under_way=frozenset(range(1, 9)), live_from=1)
+    found = yield_places(state, SETTINGS, frozenset({2, 3}))
+    assert (found.state, found.dropped) == (state, frozenset())
+
+
+def test_overdue_new_events_become_backlog_and_its_excess_leaves_the_window() -> None:
+    state = DeliveryState(under_way=frozenset(range(1, 9)), live_from=1)
+    found = yield_places(state, SETTINGS, state.under_way)
+    assert found.dropped == frozenset({7, 8})
+    assert found.state == DeliveryState(under_way=frozenset(range(1, 7)), live_from=9)
+    assert room(found.state, SETTINGS) == Room(backlog=0, live=2)
+
+
+def test_events_of_a_spare_are_only_dropped() -> None:
+    rows = frozenset(range(SPARE_FIRST_ROW, SPARE_FIRST_ROW + 8))
+    state = DeliveryState(under_way=rows, live_from=1)
+    found = yield_places(state, SETTINGS, rows)
+    assert found.dropped == frozenset({SPARE_FIRST_ROW, SPARE_FIRST_ROW + 1})
+    assert found.state.live_from == 1
+
+
+@given(
+    window=st.integers(2, 100),
+    share=shares,
+    rows=st.frozensets(st.integers(1, 300), max_size=100),
+    live=st.integers(0, 300),
+    overdue=st.frozensets(st.integers(1, 300)),
+)
+def test_what_gives_up_its_place_was_new_and_overdue_and_lies_behind_the_backlog(
+    window: int, share: float, rows: frozenset[int], live: int, overdue: frozenset[int]
+) -> None:
+    settings = DeliverySettings(window=window, live_share=share)
+    state = DeliveryState(under_way=rows, live_from=live)
+    found = yield_places(state, settings, overdue)
+    assert found.state.under_way | found.dropped == rows
+    assert found.dropped <= overdue
+    assert all(live <= row < found.state.live_from for row in found.dropped)
+    assert found.state.live_from >= live
+    kept = [row for row in found.state.under_way if live <= row < found.state.live_from]
+    assert max(kept, default=0) < min(found.dropped, default=1000)
+
+
+@given(window=st.integers(2, 1000), share=shares, count=st.integers(0, 1000))
+def test_when_all_is_overdue_the_live_places_are_free(
+    window: int, share: float, count: int
+) -> None:
+    settings = DeliverySettings(window=window, live_share=share)
+    rows = frozenset(range(10, 10 + min(count, window)))
+    found = yield_places(DeliveryState(under_way=rows, live_from=10), settings, rows)
+    assert room(found.state, settings).live >= settings.live_places
+
+
+@given(sends=st.integers(1, 10_000), jitter=st.floats(0.0, 1.0))
+def test_a_receipt_is_waited_for_within_bounds(sends: int, jitter: float) -> None:
+    wait_s = receipt_wait_s(sends, jitter)
+    assert RECEIPT_FIRST_S <= wait_s <= RECEIPT_MOST_S * 1.25
+    assert receipt_wait_s(sends + 1, jitter) >= wait_s

@@ -8,6 +8,7 @@ from device.wire.bodies import (
     Body,
     Button,
     ClockAnchor,
+    CommandDone,
     Detection,
     Gap,
     GateWhy,
@@ -116,6 +117,11 @@ LINES: list[tuple[Body, str]] = [
     ),
     (ClockAnchor(step_s=-3.25), "clock set back by 3.2 s"),
     (ClockAnchor(step_s=3600.0), "clock set forward by 3600.0 s"),
+    (CommandDone(command_id="1", command="pause", result="done"), "command pause done"),
+    (
+        CommandDone(result="refused", detail="not a command"),
+        "command that nobody can read refused (not a command)",
+    ),
 ]
 
 

@@ -18,12 +18,13 @@ from tests.kit.scripted_broker import ScriptedBroker
 from tests.kit.waiting import wait_until
 
 RUN = RunId(3, "0badcafe")
+TOPICS = Topics("home", "garden")
 
 
 @contextmanager
 def uplink_to(broker: ScriptedBroker, clock: Clock | None = None) -> Iterator[PahoUplink]:
     config = MqttConfig(port=broker.port)
-    made = PahoUplink(config, Topics("home", "garden"), RUN, clock or SystemClock(), lambda: 0.0)
+    made = PahoUplink(config, TOPICS, RUN, clock or SystemClock(), lambda: 0.0)
     with closing(made) as uplink:
         yield uplink
 
@@ -54,14 +55,13 @@ def test_a_broker_that_takes_few_packets_at_once_gets_all_and_never_more(
     receive_maximum: int,
 ) -> None:
     with ScriptedBroker(receive_maximum, acknowledges=False) as broker, uplink_to(broker) as uplink:
-        sender = Sender(uplink, DeliverySettings(), SystemClock(), lambda: 0.0)
+        sender = Sender(uplink, DeliverySettings(), TOPICS, SystemClock(), lambda: 0.0)
         arrived: list[int] = []
         taken = 0
         for step in range(400):
             if step % 7 == 0:
                 uplink.set_state(b"{}")
-            rows, _ = sender.turn(0.005)
-            arrived += rows
+            arrived += sender.turn(0.005).arrived
             if taken < 40 and sender.places().live > 0:
                 taken += 1
                 sender.take([event(taken)], 0)
@@ -70,7 +70,7 @@ def test_a_broker_that_takes_few_packets_at_once_gets_all_and_never_more(
                 broker.acknowledge(1)
 
         def all_there() -> bool:
-            arrived.extend(sender.turn(0.01)[0])
+            arrived.extend(sender.turn(0.01).arrived)
             sender.send()
             broker.acknowledge()
             return len(arrived) == 40
@@ -102,7 +102,7 @@ def test_state_waits_for_its_place_and_goes_before_events() -> None:
 
 def test_an_event_whose_place_state_has_taken_waits_for_the_next() -> None:
     with ScriptedBroker(1, acknowledges=False) as broker, uplink_to(broker) as uplink:
-        sender = Sender(uplink, DeliverySettings(), SystemClock(), lambda: 0.0)
+        sender = Sender(uplink, DeliverySettings(), TOPICS, SystemClock(), lambda: 0.0)
 
         def has_place() -> bool:
             sender.turn(0.02)

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -345,3 +345,34 @@ def test_a_box_that_vanishes_is_said_to_be_offline(broker: Broker) -> None:
         gc.collect()  # its socket goes without a goodbye
         wait_until(lambda: len(subscriber.messages) == 2, "the last will has arrived")
         assert json.loads(subscriber.messages[1].payload)["status"] == "offline"
+
+
+def test_a_broker_that_refuses_a_subscription_is_named_with_the_topic() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)  # CONNECT
+                connection.sendall(bytes.fromhex("2003000000"))
+                packet = b""
+                while b"\x82" not in packet:
+                    packet += connection.recv(4096)
+                start = packet.index(b"\x82")
+                length = 1 if packet[start + 1] < 0x80 else 2
+                number = packet[start + 1 + length : start + 3 + length]
+                # SUBACK: receipts granted, config and commands not authorized.
+                connection.sendall(b"\x90\x06" + number + b"\x00\x00\x87\x87")
+                done.wait(10.0)
+
+        done = Event()
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        with uplink_to(MqttConfig(port=server.getsockname()[1])) as uplink:
+            turn_until(uplink, lambda: uplink.problem, "a problem")
+            assert uplink.is_connected
+            found = uplink.problem or ""
+        done.set()
+        thread.join(5.0)
+    assert "does not let this box listen to home/devices/garden/commands/#" in found
+    assert "access rules" in found

@@ -12,7 +12,7 @@ from device.pipeline.deliver import Delivery
 from device.ports import Appended, Outbox, PreviousRun, StoredEvent
 from device.wire.bodies import Body, ClockAnchor, RunStarted
 from device.wire.events import Draft, Event, decode
-from device.wire.names import RunId
+from device.wire.names import RunId, Topics
 
 
 def draft(body: Body) -> Draft:
@@ -85,6 +85,7 @@ class Stage:
             outbox_factory=outbox or (lambda: self.outbox),
             uplink_factory=self._uplink_of,
             settings=DeliverySettings(window=window, live_share=0.25),
+            topics=Topics("home", "garden"),
             group_ms=0,
             clock=self.clock,
             on_committed=self._hear,

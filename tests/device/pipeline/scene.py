@@ -81,6 +81,7 @@ class Scene:
     boxes: Mapping[str, Rectangle] = field(default_factory=lambda: {"whole": WHOLE})
     masks: tuple[Rectangle, ...] = ()
     stale_s: float = 5.0
+    identify_output: str | None = None
 
     def __post_init__(self) -> None:
         self.clock = HandClock()
@@ -111,6 +112,7 @@ class Scene:
             keep=self.pages.append,
             clock=self.clock,
             stale_s=self.stale_s,
+            identify_output=self.identify_output,
             turn_s=0.0,
         )
 

@@ -17,6 +17,7 @@ from device.pipeline.deliver import Delivery
 from device.ports import Appended, Outbox, StoredEvent
 from device.wire.bodies import ClockAnchor
 from device.wire.events import Draft, decode
+from device.wire.names import Topics
 from tests.device.pipeline.delivery_stage import FailingDisk, Stage, anchor, first
 
 
@@ -449,6 +450,7 @@ def test_an_end_during_a_commit_stores_nothing_twice() -> None:
         outbox_factory=lambda: disk,
         uplink_factory=lambda _: FakeUplink(),
         settings=DeliverySettings(),
+        topics=Topics("home", "garden"),
         group_ms=0,
         clock=SystemClock(),
         on_committed=lambda _: None,

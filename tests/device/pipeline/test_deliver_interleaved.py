@@ -22,6 +22,7 @@ from device.messaging.memory_outbox import MemoryOutbox
 from device.pipeline.deliver import Delivery
 from device.ports import Appended, Keepsake, Outbox, PreviousRun, StoredEvent
 from device.wire.events import Draft, Event
+from device.wire.names import Topics
 from tests.device.pipeline.delivery_stage import anchor, first
 
 SEEDS = 60
@@ -81,6 +82,7 @@ class Play:
             outbox_factory=lambda: self.disk,
             uplink_factory=lambda _: self.uplink,
             settings=DeliverySettings(window=6, live_share=0.25),
+            topics=Topics("home", "garden"),
             group_ms=0,
             clock=self.clock,
             on_committed=self._hear,

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from device.album.fake_album import FakeAlbum
-from device.core.delivery import DeliverySettings
+from device.core.delivery import DeliveryMode, DeliverySettings
 from device.core.headlines import record_of
 from device.core.rules import Rule
 from device.errors import ModelError, TransientError
@@ -16,6 +16,8 @@ from device.pipeline.reporting import Identity, Reporting
 from device.ports import PreviousRun, Vitals
 from device.wire.bodies import RunStarted
 from device.wire.events import Draft, decode
+from device.wire.names import Topics
+from device.wire.receipts import Receipt, Refusal, encode_receipt
 from device.wire.state import Backend, SettingsState
 from tests.device.pipeline.scene import CAT, EMPTY, Scene
 
@@ -27,7 +29,8 @@ BACKEND = Backend(
 class Reported:
     """A scene whose reporting is ticked by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: DeliveryMode = "broker") -> None:
+        self.expiry_ns: int | None = None
         self.scene = Scene(rules=(Rule(name="r", output="lamp", target="cat"),))
         self.uplink = FakeUplink(acknowledges=True)
         clock = self.scene.clock
@@ -41,7 +44,8 @@ class Reported:
         self.delivery = Delivery(
             outbox_factory=lambda: MemoryOutbox("box", "test", 1_000_000),
             uplink_factory=lambda _: self.uplink,
-            settings=DeliverySettings(),
+            settings=DeliverySettings(mode=mode),
+            topics=Topics("home", "garden"),
             group_ms=0,
             turn_s=0.001,
             clock=clock,
@@ -60,6 +64,8 @@ class Reported:
             read_vitals=lambda: Vitals(41.5, 1000),
             state_s=60.0,
             telemetry_s=300.0,
+            certificate_expiry_ns=lambda: self.expiry_ns,
+            messages_dropped=lambda: 3,
         )
 
         self._deliver()
@@ -163,3 +169,83 @@ def test_a_clock_that_was_set_leaves_an_anchor_and_nothing_else_changes() -> Non
     [anchor] = box.bodies("clock")
     assert anchor.step_s == 3600.0
     assert box.scene.pins.levels["lamp"]
+
+
+def test_receipts_refusals_and_the_mode_of_delivery_are_told() -> None:
+    box = Reported("receipts")
+    box.scene.show(EMPTY)
+    box.tick()
+    run = box.states[-1]["run"]
+    receipt = Receipt(run=run, ok=[(500, 500)], refused=[Refusal(seq=1, reason="too new")])
+    box.uplink.give("home/devices/garden/receipts", encode_receipt(receipt))
+    box.uplink.give("home/devices/garden/receipts", b"{}")
+    box._deliver()
+    box.tick()
+    state = box.states[-1]
+    assert state["delivery"] == {
+        "mode": "receipts",
+        "receipts": 1,
+        "repeated": 0,
+        "unreadable": 1,
+        "unknown": 1,
+    }
+    assert state["losses"]["events_refused"] == 1
+    assert state["losses"]["refused"] == [{"event": f"{run}:1", "reason": "too new"}]
+    assert state["losses"]["messages_dropped"] == 3
+
+
+def test_receipts_that_do_not_come_are_a_degraded_part_that_says_what_to_do() -> None:
+    box = Reported("receipts")
+    box.scene.show(EMPTY)
+    for _ in range(130):
+        box.scene.clock.advance(5.0)
+        box.tick()
+    [receipts] = [each for each in box.states[-1]["degraded"] if each["part"] == "receipts"]
+    assert "lookout-cloud bridge" in receipts["reason"]
+
+
+def test_a_certificate_is_told_from_ninety_days_before_its_end_and_urgent_from_thirty() -> None:
+    day_ns = 24 * 3600 * 10**9
+    box = Reported()
+    box.scene.show(EMPTY)
+    wall_ns = box.scene.clock.wall_ns()
+
+    def told(days: float) -> tuple[int | None, bool]:
+        box.expiry_ns = wall_ns + round(days * day_ns)
+        box.scene.clock.advance(3601.0)
+        box.scene.clock.set_wall(wall_ns)
+        box.tick()
+        state = box.states[-1]
+        certificate = state.get("certificate")
+        is_degraded = any(each["part"] == "certificate" for each in state["degraded"])
+        return (None if certificate is None else certificate["days_left"], is_degraded)
+
+    assert told(400.0) == (None, False)
+    assert told(90.5) == (None, False)
+    assert told(89.5) == (89, False)
+    assert told(29.5) == (29, True)
+    assert told(-0.5) == (-1, True)
+    box.scene.clock.minute = None
+    assert told(-0.5) == (None, False)
+
+
+def test_other_settings_change_what_is_told_and_how_often() -> None:
+    box = Reported()
+    box.scene.show(EMPTY)
+    box.tick()
+    identity = Identity(
+        version="0",
+        backend=BACKEND,
+        bundles=[],
+        settings=SettingsState(source="here", desired_version=4),
+    )
+    box.reporting.change(identity, state_s=2.0, telemetry_s=5.0)
+    box.tick()
+    assert box.states[-1]["settings"]["desired_version"] == 4
+    told = len(box.states)
+    box.scene.clock.advance(2.5)
+    box.tick()
+    assert len(box.states) == told + 1
+    box.scene.clock.advance(5.0)
+    box.tick()
+    assert len(box.bodies("telemetry")) == 1

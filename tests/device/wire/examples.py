@@ -4,6 +4,7 @@ from device.wire.bodies import (
     Body,
     Button,
     ClockAnchor,
+    CommandDone,
     Detection,
     Gap,
     GateWhy,
@@ -15,14 +16,19 @@ from device.wire.bodies import (
     ThresholdPair,
     Why,
 )
+from device.wire.downward import Command, DesiredSettings
 from device.wire.events import Draft, Event
 from device.wire.names import EventId, RunId
+from device.wire.receipts import Receipt, Refusal
 from device.wire.state import (
     Availability,
     Backend,
     BundleState,
+    CertificateState,
     Degraded,
+    DeliveryHealth,
     Losses,
+    RefusedEvent,
     SettingsState,
     State,
 )
@@ -155,6 +161,24 @@ EVENTS: dict[str, Event] = {
         is_durable=False,
     ),
     "clock_anchor": event(13, ClockAnchor(step_s=3600.25)),
+    "command_done": event(
+        14,
+        CommandDone(
+            command_id="look-at-the-feeder.1",
+            command="classify",
+            result="done",
+            sights=[
+                RegionSight(
+                    region="feeder",
+                    present=["bird"],
+                    labels=[LabelScore(label="bird", score=0.731)],
+                )
+            ],
+        ),
+    ),
+    "command_refused": event(
+        15, CommandDone(result="refused", detail="not a command: command: Field required")
+    ),
 }
 
 STATE = State(
@@ -178,7 +202,11 @@ STATE = State(
     settings=SettingsState(
         source="/var/lib/lookout/last_good_settings.toml",
         refused=['lookout.toml:4: camera.sorce: unknown key; did you mean "source"?'],
+        desired_version=7,
+        refused_version=8,
     ),
+    delivery=DeliveryHealth(mode="receipts", receipts=4, repeated=1, unknown=1),
+    certificate=CertificateState(expires="2027-01-03T00:00:00.000000Z", days_left=39),
     sights=[
         RegionSight(
             region="feeder", present=["bird"], labels=[LabelScore(label="bird", score=0.731)]
@@ -192,7 +220,28 @@ STATE = State(
             reason="no space left; free some, the box goes on in memory",
         )
     ],
-    losses=Losses(events_expelled=4, events_not_durable=1),
+    losses=Losses(
+        events_expelled=4,
+        events_not_durable=1,
+        events_refused=1,
+        refused=[RefusedEvent(event="12-9f2c1a7b:3", reason="no schema of this registry fits it")],
+    ),
+)
+
+RECEIPT = Receipt(
+    run=str(RUN), ok=[(1, 40), (42, 42)], refused=[Refusal(seq=41, reason="not a CloudEvent")]
+)
+
+COMMAND = Command(
+    id="look-at-the-feeder.1", command="classify", expires="2026-11-24T12:05:00Z", arguments={}
+)
+
+DESIRED = DesiredSettings(
+    version=8,
+    settings={
+        "detection": {"shortest_s": 0.5},
+        "regions": {"feeder": {"thresholds": {"bird": {"low": 0.3, "high": 0.5}}}},
+    },
 )
 
 AVAILABILITY = Availability(status="online", run=str(RUN))

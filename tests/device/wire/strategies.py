@@ -6,6 +6,7 @@ from device.wire.bodies import (
     Body,
     Button,
     ClockAnchor,
+    CommandDone,
     Detection,
     Gap,
     GateWhy,
@@ -99,9 +100,17 @@ telemetries = st.builds(
     temperature_c=st.none() | st.floats(-273.0, 1000.0),
 )
 anchors = st.builds(ClockAnchor, step_s=st.floats(-1e12, 1e12))
+commands_done = st.builds(
+    CommandDone,
+    command_id=st.none() | words,
+    command=st.none() | words,
+    result=st.sampled_from(["done", "refused", "expired", "repeated", "failed"]),
+    detail=st.none() | words,
+    sights=st.lists(sights, max_size=3),
+)
 
 bodies: st.SearchStrategy[Body] = st.one_of(
-    detections, buttons, run_starts, gaps, telemetries, anchors
+    detections, buttons, run_starts, gaps, telemetries, anchors, commands_done
 )
 drafts = st.builds(
     Draft,

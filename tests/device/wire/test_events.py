@@ -63,7 +63,7 @@ def around(message: dict[str, Any], path: tuple[str | int, ...]) -> Any:  # noqa
 def test_there_is_a_golden_file_for_every_kind() -> None:
     assert {type(example.body) for example in EVENTS.values()} == set(BODIES)
     on_disk = {path.stem for path in GOLDEN.glob("*.json")}
-    assert on_disk == {*EVENTS, "state", "availability"}
+    assert on_disk == {*EVENTS, "state", "availability", "receipt", "command", "desired"}
 
 
 @pytest.mark.parametrize("name", EVENTS)
