@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from device.config import MqttConfig
 from device.core.delivery import backoff_s
 from device.messaging import broker_problems as problems
-from device.messaging.broker_login import LoginError, NamedContext, password, tls_context
+from device.messaging.broker_login import LoginError, NamedContext, credentials, tls_context
 from device.messaging.inbox import Inbox, session
 from device.messaging.resolving import Lookup, Resolve, resolve
 from device.messaging.wake_pipe import WakePipe
@@ -46,8 +46,7 @@ CLOSE_S = 1.0
 RESERVED = 2
 """Of the broker's Receive Maximum, for `state` and `availability`."""
 
-PACKET_OVERHEAD_BYTES = 64
-"""Beside topic and payload: headers, packet id, content type."""
+PACKET_OVERHEAD_BYTES = 64  # beside topic and payload: headers, packet id, content type
 
 
 class PahoUplink:
@@ -246,9 +245,7 @@ class PahoUplink:
         client.on_publish = self._on_publish
         self._inbox.attend(client)
         client.will_set(self._topics.availability, self._availability("offline"), 1, retain=True)
-        if self._config.username is not None:
-            path = self._config.password_file
-            client.username_pw_set(self._config.username, None if path is None else password(path))
+        client.username_pw_set(*credentials(self._config))
         if tls is not None:
             client.tls_set_context(tls)
         return client
@@ -315,12 +312,8 @@ class PahoUplink:
         self._began_ns = self._clock.monotonic_ns()
         self._connects += 1
         self._problem = self._refusal = None
-        log.info(
-            "broker connected host=%s port=%d receive_maximum=%d",
-            self._config.host,
-            self._config.port_number,
-            self._receive_maximum,
-        )
+        place = (self._config.host, self._config.port_number, self._receive_maximum)
+        log.info("broker connected host=%s port=%d receive_maximum=%d", *place)
         self._inbox.subscribe(client)
         self._publish_availability(client, "online")
         self._is_state_due = self._state is not None

@@ -90,8 +90,8 @@ def wire_page(repository: Path) -> str:
         *_parts("Availability", defs, told),
         _example("availability", repository),
         "## Receipts",
-        "Published to a box by a bridge, with QoS 0, once events are stored beyond the broker. A box "
-        'with `delivery = "receipts"` keeps each event until a receipt names it '
+        "Published to a box by a bridge, with QoS 0, once events are stored beyond the broker. "
+        'A box with `delivery = "receipts"` keeps each event until a receipt names it '
         "([delivery.md](delivery.md)); what a receipt names and the box has not sent stays.",
         *_parts("Receipt", defs, told),
         _example("receipt", repository),
@@ -101,8 +101,8 @@ def wire_page(repository: Path) -> str:
         *_parts("DesiredSettings", defs, told),
         _example("desired", repository),
         "## Commands",
-        "Published to a box with QoS 1, not retained. An event of the kind `command` tells what came "
-        "of each ([remote.md](remote.md)).",
+        "Published to a box with QoS 1, not retained. An event of the kind `command` tells what "
+        "came of each ([remote.md](remote.md)).",
         *_parts("Command", defs, told),
         _example("command", repository),
     )
@@ -114,10 +114,8 @@ def wire_schema_text() -> str:
 
 def wire_schema() -> dict[str, Any]:
     """JSON Schema of all that a box sends and reads; one definition a kind of message."""
-    models: list[type[BaseModel]] = [
-        *(Envelope, Numbered, *BODIES, State, Availability),
-        *_DOWNWARD,
-    ]
+    models: list[type[BaseModel]] = [Envelope, Numbered, *BODIES, State, Availability]
+    models += _DOWNWARD
     _, found = models_json_schema(
         [(model, "validation") for model in models], schema_generator=_WithoutTitles
     )
