@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 from socket import socket
 
-from device.config import TlsConfig
+from device.config import MqttConfig, TlsConfig
 from device.messaging import broker_problems as problems
 
 
@@ -72,6 +72,12 @@ def tls_context(config: TlsConfig, host: str) -> NamedContext:
             found = f"with key_file {config.key_file}: {getattr(exc, 'reason', None) or exc}"
             raise LoginError(problems.of_file("tls.cert_file", config.cert_file, found)) from exc
     return context
+
+
+def credentials(config: MqttConfig) -> tuple[str | None, str | None]:
+    """User name and password, as far as there are any. Raises LoginError."""
+    path = config.password_file if config.username is not None else None
+    return config.username, None if path is None else password(path)
 
 
 def password(path: Path) -> str:

@@ -4,7 +4,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from device.config import MqttConfig
-from device.messaging.broker_login import NamedContext, password
+from device.messaging.broker_login import NamedContext, credentials
 from device.wire.names import Topics
 
 CONNECT_TIMEOUT_S = 5.0
@@ -28,9 +28,7 @@ def new_client(
     client.connect_timeout = CONNECT_TIMEOUT_S
     client.max_inflight_messages = 0  # else paho queues what is over; our callers keep count
     client.will_set(topics.availability, will, 1, retain=True)
-    if config.username is not None:
-        path = config.password_file
-        client.username_pw_set(config.username, None if path is None else password(path))
+    client.username_pw_set(*credentials(config))
     if tls is not None:
         client.tls_set_context(tls)
     return client

@@ -45,8 +45,7 @@ CLOSE_S = 1.0
 ACKNOWLEDGE_NS = 30_000_000_000
 """A broker that owes so long is given up: it may answer pings for ever."""
 
-PACKET_OVERHEAD_BYTES = 64
-"""Beside topic and payload: headers, packet id, content type."""
+PACKET_OVERHEAD_BYTES = 64  # beside topic and payload: headers, packet id, content type
 
 
 class PahoUplink:

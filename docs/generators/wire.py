@@ -114,12 +114,8 @@ def wire_schema_text() -> str:
 
 def wire_schema() -> dict[str, Any]:
     """JSON Schema of all that a box sends and reads; one definition a kind of message."""
-    models: list[type[BaseModel]] = [
-        *(Envelope, Numbered),
-        *BODIES,
-        *(State, Availability),
-        *_DOWNWARD,
-    ]
+    models: list[type[BaseModel]] = [Envelope, Numbered, *BODIES, State, Availability]
+    models += _DOWNWARD
     _, found = models_json_schema(
         [(model, "validation") for model in models], schema_generator=_WithoutTitles
     )

@@ -25,6 +25,7 @@ from device.messaging.sqlite_outbox import SqliteOutbox
 from device.pipeline.deliver import Delivery
 from device.wire.bodies import ClockAnchor, RunStarted
 from device.wire.events import Draft
+from device.wire.names import Topics
 from device.workers import Worker
 
 folder, hanging = Path(sys.argv[1]), sys.argv[2]
@@ -37,6 +38,7 @@ delivery = Delivery(
     outbox_factory=lambda: SqliteOutbox(folder / "outbox.db", "box", "test", 1_000_000),
     uplink_factory=lambda run: FakeUplink(),
     settings=DeliverySettings(),
+    topics=Topics("test", "box"),
     group_ms=0,
     clock=clock,
     on_committed=lambda events: None,

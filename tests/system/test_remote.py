@@ -3,7 +3,7 @@
 import json
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.kit.box import Box
 from tests.kit.broker import Broker
 from tests.kit.kit_bridge import KitBridge
 from tests.kit.outbox_reader import read_outbox
-from tests.kit.waiting import wait_until
+from tests.kit.waiting import wait_until as wait_for
 from tests.tools import require_tool
 
 TOPICS = Topics("test", "box")
@@ -37,6 +37,13 @@ def box_of(tmp_path: Path, broker: Broker, mqtt: str = "", more: str = "") -> Bo
     line = f"port = {broker.port}\n"
     box.config.write_text(text.replace(line, f'{line}delivery = "receipts"\n{mqtt}\n'))
     return box
+
+
+def wait_until(
+    fact: Callable[[], object], what: str, timeout_s: float = 60.0, every_s: float = 0.2
+) -> None:
+    """With patience: each question to the box is a process, and the machine may be busy."""
+    wait_for(fact, what, timeout_s, every_s)
 
 
 def status(box: Box) -> dict[str, Any]:
@@ -74,7 +81,7 @@ def test_every_event_is_stored_whatever_becomes_of_receipts_and_connections(
     ):
         for outage in range(3):
             count = len(bridge.stored)
-            wait_until(lambda: len(bridge.stored) >= count + 10, "events come", timeout_s=30.0)  # noqa: B023
+            wait_until(lambda: len(bridge.stored) >= count + 10, "events come")  # noqa: B023
             run = status(box)["run"]
             bridge.forge(encode_receipt(Receipt(run=run, ok=[(1, 10**18)])))
             bridge.forge(encode_receipt(Receipt(run="99-0badcafe", ok=[(1, 50)])))
@@ -82,7 +89,7 @@ def test_every_event_is_stored_whatever_becomes_of_receipts_and_connections(
             broker.kill() if outage % 2 else broker.stop()
             wait_until(lambda: not status(box)["uplink"]["is_connected"], "the loss is noticed")
             before = status(box)["last_seq"]
-            wait_until(lambda: status(box)["last_seq"] >= before + 5, "events wait", 30.0)  # noqa: B023
+            wait_until(lambda: status(box)["last_seq"] >= before + 5, "events wait")  # noqa: B023
             broker.start()
         bridge.gives = lambda _: True
         assert box.command("pause").returncode == 0
@@ -91,7 +98,7 @@ def test_every_event_is_stored_whatever_becomes_of_receipts_and_connections(
             found = status(box)
             return bool(found["waiting"] == 0 and found["last_seq"] <= len(bridge.stored))
 
-        wait_until(all_arrived, "everything is stored and the outbox empty", timeout_s=90.0)
+        wait_until(all_arrived, "everything is stored and the outbox empty", timeout_s=180.0)
         final = status(box)
         assert box.stop() == 0
         stored = bridge.stored
@@ -107,7 +114,7 @@ def test_without_a_bridge_nothing_leaves_the_box_and_a_late_bridge_gets_it_all(
     tmp_path: Path, broker: Broker
 ) -> None:
     with box_of(tmp_path, broker) as box:
-        wait_until(lambda: status(box).get("last_seq", 0) >= 10, "events", timeout_s=30.0)
+        wait_until(lambda: status(box).get("last_seq", 0) >= 10, "events")
         now = status(box)
         assert now["waiting"] == now["last_seq"]
         assert box.stop() == 0
@@ -116,7 +123,7 @@ def test_without_a_bridge_nothing_leaves_the_box_and_a_late_bridge_gets_it_all(
         with KitBridge(broker.port, TOPICS) as bridge:
             box.start()
             ids = {f"box:{run}:{seq}" for run, seq in waiting}
-            wait_until(lambda: ids <= set(bridge.stored), "all of it", timeout_s=60.0)
+            wait_until(lambda: ids <= set(bridge.stored), "all of it")
             earlier = bridge.bodies("lookout.run.started")[0]
             assert earlier["reason"] == "first"
             assert bridge.bodies("lookout.run.started")[-1]["reason"] == "stopped"

@@ -15,19 +15,21 @@ from typing import Any
 import pytest
 
 from device.clocks import HandClock
-from device.core.delivery import SPARE_FIRST_ROW, DeliverySettings
+from device.core.delivery import SPARE_FIRST_ROW, DeliveryMode, DeliverySettings
 from device.errors import TransientError
 from device.messaging.fake_uplink import FakeUplink
 from device.messaging.memory_outbox import MemoryOutbox
 from device.pipeline.deliver import Delivery
 from device.ports import Appended, Keepsake, Outbox, PreviousRun, StoredEvent
 from device.wire.events import Draft, Event
-from device.wire.names import Topics
+from device.wire.names import EventId, Topics
+from device.wire.receipts import Receipt, encode_receipt, ranges_of
 from tests.device.pipeline.delivery_stage import anchor, first
 
 SEEDS = 60
 TURNS = 120
 OUTBOX, UPLINK = "outbox", "uplink"
+TOPICS = Topics("home", "garden")
 
 
 class DiedError(Exception):
@@ -67,7 +69,7 @@ class Baton:
 class Play:
     """One seed's story. is_calm: nothing fails any more."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, mode: DeliveryMode = "broker") -> None:
         self.chance = random.Random(seed)
         self.baton = Baton(self.chance)
         self.clock = HandClock()
@@ -77,12 +79,13 @@ class Play:
         self.reported = 0
         self.deaths: Counter[str] = Counter()
         self.uplink = PlayedUplink(self)
+        self.spare: MemoryOutbox | None = None
         self.disk = PlayedOutbox(self, MemoryOutbox("garden", "home", 10**7, is_durable=True))
         self.delivery = Delivery(
             outbox_factory=lambda: self.disk,
             uplink_factory=lambda _: self.uplink,
-            settings=DeliverySettings(window=6, live_share=0.25),
-            topics=Topics("home", "garden"),
+            settings=DeliverySettings(mode=mode, window=6, live_share=0.25),
+            topics=TOPICS,
             group_ms=0,
             clock=self.clock,
             on_committed=self._hear,
@@ -93,7 +96,14 @@ class Play:
         )
 
     def _spare(self, previous: PreviousRun | None) -> Outbox:
-        return MemoryOutbox("garden", "home", 10**6, previous=previous, first_row=SPARE_FIRST_ROW)
+        self.spare = MemoryOutbox(
+            "garden", "home", 10**6, previous=previous, first_row=SPARE_FIRST_ROW
+        )
+        return self.spare
+
+    def in_memory(self) -> set[str]:
+        """Ids of the events that are only there."""
+        return set() if self.spare is None else {each.id for each in self.spare.oldest(10_000)}
 
     def _hear(self, pairs: Sequence[tuple[Event, Keepsake | None]]) -> None:
         self.committed += [str(event.id) for event, _ in pairs]
@@ -172,6 +182,41 @@ class Play:
             self.clock.advance(0.2)
 
 
+class ReceiptsPlay(Play):
+    """With a bridge that gives receipts, and loses many while it is not calm."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed, "receipts")
+
+    def happen(self) -> None:
+        super().happen()
+        if self.chance.random() < 0.1:
+            self.clock.advance(25.0)
+        if self.chance.random() < 0.2:
+            self.confirm()
+
+    def confirm(self) -> None:
+        """Receipts for all that the broker has acknowledged, or for some of it."""
+        runs: dict[str, list[int]] = {}
+        for each in sorted(self.uplink.arrived):
+            known = EventId.parse(each)
+            if self.is_calm or self.chance.random() < 0.5:
+                runs.setdefault(str(known.run), []).append(known.seq)
+        for run, seqs in runs.items():
+            receipt = Receipt(run=run, ok=ranges_of(sorted(seqs)))
+            self.uplink.give(TOPICS.receipts, encode_receipt(receipt))
+
+    def calm_down(self) -> None:
+        self.is_calm, self.is_disk_bad = True, False
+        self.uplink.let_in()
+        for _ in range(300):
+            self.uplink.acknowledge()
+            self.delivery.outbox_turn()
+            self.delivery.uplink_turn()
+            self.confirm()
+            self.clock.advance(5.0)
+
+
 class PlayedUplink(FakeUplink):
     """Notes what each connection saw, and what its broker acknowledged."""
 
@@ -247,6 +292,19 @@ def test_every_committed_event_arrives_and_none_goes_twice_over_one_connection(s
     twice = {each: count for each, count in Counter(play.uplink.seen).items() if count > 1}
     assert not twice
     assert play.committed
+    assert len(set(play.committed)) == len(play.committed), "an id was given twice"
+    assert set(play.committed) <= play.uplink.arrived
+    assert play.delivery.status().waiting == 0
+
+
+@pytest.mark.parametrize("seed", range(SEEDS // 2))
+def test_with_receipts_every_committed_event_arrives_and_none_leaves_before(seed: int) -> None:
+    play = ReceiptsPlay(seed)
+    play.run()
+    play.is_calm, play.is_disk_bad = True, False
+    left = {each.id for each in play.disk.oldest(10_000)}
+    assert set(play.committed) - play.uplink.arrived <= left | play.in_memory()
+    play.calm_down()
     assert len(set(play.committed)) == len(play.committed), "an id was given twice"
     assert set(play.committed) <= play.uplink.arrived
     assert play.delivery.status().waiting == 0

@@ -11,7 +11,7 @@ from device.errors import TransientError
 from device.messaging.fake_uplink import FakeUplink
 from device.messaging.memory_outbox import MemoryOutbox
 from device.pipeline.deliver import Delivery
-from device.ports import Outbox, PreviousRun
+from device.ports import Incoming, Outbox, PreviousRun
 from device.wire.bodies import ClockAnchor, RunStarted
 from device.wire.events import Draft, decode
 from device.wire.names import EventId, RunId, Topics
@@ -355,3 +355,37 @@ def test_ids_of_rows_read_back_name_the_run_that_a_receipt_names() -> None:
     [stored] = outbox.oldest(1)
     assert EventId.parse(stored.id).run == RunId(1, "00000001")
     assert decode(stored.payload).id.run == RunId(1, "00000001")
+
+
+def test_a_listener_that_raises_costs_no_receipt_and_no_other_message() -> None:
+    stage = Stage()
+    stage.turn(4)
+    heard: list[str] = []
+
+    def fail(message: Incoming) -> None:
+        heard.append(message.topic)
+        raise ValueError("a listener failed")
+
+    stage.delivery._on_message = fail
+    stage.uplink.give(TOPICS.config, b"{}")
+    stage.uplink.give(TOPICS.commands("x"), b"{}")
+    stage.receive((1, 1))
+    assert heard == [TOPICS.config, TOPICS.commands("x")]
+    assert stage.left == []
+
+
+def test_repeats_wait_for_the_places_that_the_broker_has() -> None:
+    stage = Stage()
+    stage.uplink = FakeUplink()
+    stage.report(1, 2, 3)
+    stage.turn(4)
+    stage.uplink.acknowledge()
+    stage.turn(2)
+    assert stage.sent == [1, 2, 3, 4]
+    stage.uplink._receive_maximum = 1  # the rest is taken by other packets
+    stage.clock.advance(30.0)
+    for sent in range(5, 9):
+        stage.turn(3)
+        assert len(stage.sent) == sent, "one at a time"
+        stage.uplink.acknowledge()
+    assert stage.sent[4:] == [1, 2, 3, 4]
