@@ -30,14 +30,15 @@ $(VENV)/ready: requirements/dev.txt pyproject.toml
 demo: venv ## see it work: pictures, decisions, an output, events
 	@$(BIN)/lookout demo
 
-check: venv ## format, lint, types, arrows, unit tests; under 90 s
+check: venv ## format, lint, types, arrows, the quick tests; under 90 s
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 -m "not slow"
 
 test: check ## all that an ordinary user can run, on both runtimes where Python is 3.11
+	$(BIN)/pytest -q -n 2 -m slow
 	$(BIN)/pytest -q tests/system tests/faults
 ifeq ($(HAS_311),yes)
 	$(MAKE) test-tflite
@@ -46,7 +47,8 @@ else
 endif
 
 test-tflite: .venv-tflite/ready
-	LOOKOUT_RUNTIME=tflite-runtime $(TFLITE_BIN)/pytest -q tests
+	LOOKOUT_RUNTIME=tflite-runtime $(TFLITE_BIN)/pytest -q -n 2 -m "not cloud"
+	LOOKOUT_RUNTIME=tflite-runtime $(TFLITE_BIN)/pytest -q -m "not cloud" tests/system tests/faults
 
 models: ## build the embedded bundles again from published weights (Python 3.11 or 3.12)
 	$(PYTHON) -m venv .venv-train
