@@ -10,6 +10,7 @@ from device.messaging.outbox_file import sync_folder
 log = logging.getLogger(__name__)
 
 READ_AT_MOST_BYTES = 1_000_000
+FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 class DiskFile:
@@ -31,7 +32,8 @@ class DiskFile:
     def write(self, content: bytes) -> None:
         fresh = self._path.with_name(f"{self._path.name}.new")
         try:
-            with fresh.open("wb") as file:
+            # Settings may hold what is nobody else's business.
+            with os.fdopen(os.open(fresh, FRESH, 0o600), "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

@@ -66,3 +66,8 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert DiskFile(tmp_path / "a").read() is None
+
+
+def test_on_disk_it_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    DiskFile(tmp_path / "small.json").write(b"one")
+    assert (tmp_path / "small.json").stat().st_mode & 0o777 == 0o600
