@@ -7,7 +7,7 @@ TFLITE_BIN := .venv-tflite/bin
 # tflite-runtime has no wheel for a newer Python (docs/decisions/0001).
 HAS_311 := $(shell $(PYTHON) -c 'import sys; print("yes" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: help venv demo check test test-device test-tflite models lock docs clean
+.PHONY: help venv demo check test proof test-tflite models lock docs clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,12 +39,15 @@ check: venv ## format, lint, types, arrows, the quick tests; under 90 s
 
 test: check ## all that an ordinary user can run, on both runtimes where Python is 3.11
 	$(BIN)/pytest -q -n 2 -m slow
-	$(BIN)/pytest -q tests/system tests/faults
+	$(BIN)/pytest -q -m "not cloud" tests/system tests/faults
 ifeq ($(HAS_311),yes)
 	$(MAKE) test-tflite
 else
 	@echo "skipped: the same tests on tflite-runtime, which wants Python 3.11"
 endif
+
+proof: venv ## the cloud side's processes, killed and cheated; its access rules on a real broker
+	$(BIN)/pytest -q -m cloud tests/system tests/faults
 
 test-tflite: .venv-tflite/ready
 	LOOKOUT_RUNTIME=tflite-runtime $(TFLITE_BIN)/pytest -q -n 2 -m "not cloud"
