@@ -26,7 +26,7 @@ from tests.kit.subscriber import Subscriber
 from tests.kit.waiting import pause, wait_until
 from tests.tools import REPOSITORY, require_tool
 
-BUSY_SEQ = 4
+BUSY_SEQ = 10
 """A run that came so far has events under way, whatever the machine's speed."""
 
 
@@ -150,7 +150,7 @@ def test_after_many_kills_every_committed_event_has_arrived_and_no_id_is_used_tw
             )
             arrived = received(subscriber, victim.device)
             messages = len(subscriber.messages)
-    assert len(ledger.committed) > 2 * kills, "too little happened to prove anything"
+    assert len(ledger.committed) > 5 * kills, "too little happened to prove anything"
     # Nothing is sent that was not on disk before.
     assert arrived.keys() == ledger.committed
     for key, payloads in arrived.items():
