@@ -2,6 +2,7 @@
 settings with a version that must grow."""
 
 import json
+import math
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -49,17 +50,39 @@ def encode_down(part: Part) -> bytes:
 def decode_command(payload: bytes) -> Command:
     """Raises WireError."""
     try:
-        return Command.model_validate_json(_bounded(payload))
+        command = Command.model_validate_json(_bounded(payload))
     except (ValueError, RecursionError) as exc:  # a ValidationError is a ValueError
         raise WireError(f"not a command: {first_mistake(exc)}") from exc
+    if not _is_finite(command.arguments):
+        raise WireError(f"not a command: arguments: {_NOT_FINITE}")
+    return command
 
 
 def decode_desired(payload: bytes) -> DesiredSettings:
     """Raises WireError."""
     try:
-        return DesiredSettings.model_validate_json(_bounded(payload))
+        desired = DesiredSettings.model_validate_json(_bounded(payload))
     except (ValueError, RecursionError) as exc:  # a ValidationError is a ValueError
         raise WireError(f"not desired settings: {first_mistake(exc)}") from exc
+    if not _is_finite(desired.settings):
+        raise WireError(f"not desired settings: settings: {_NOT_FINITE}")
+    return desired
+
+
+_NOT_FINITE = "found a number that is infinite or none (NaN); want those that JSON can say"
+
+
+def _is_finite(value: object) -> bool:
+    """Pydantic reads `NaN` and `1e999` where anything may stand, and would write them as null.
+    As deep as its JSON reader went, which is 200."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(_is_finite(each) for each in value.values())
+        case list():
+            return all(_is_finite(each) for each in value)
+    return True
 
 
 def _bounded(payload: bytes) -> bytes:

@@ -132,6 +132,21 @@ BAD: list[tuple[bytes, dict[str, str]]] = [
     (b'{"version":1,"settings":{}}', attributes_of("home", "garden", "receipts")),
     (b'{"version":1,"settings":{}}', {}),
     (b"x" * 70_000, attributes_of("home", "garden", "command")),
+    (b'{"version":1,"settings":{"a":1e999}}', attributes_of("home", "garden", "config")),
+    (
+        b'{"id":"a","command":"pause","expires":"2099-01-01T00:00:00Z","arguments":{"a":[NaN]}}',
+        attributes_of("home", "garden", "command"),
+    ),
+    # 50 KB that become 190 KB, for which a broker would end the bridge's connection.
+    (
+        b'{"version":1,"settings":{"a":[%s]}}' % b",".join([b"1e15"] * 10_000),
+        attributes_of("home", "garden", "config"),
+    ),
+    (
+        b'{"id":"a","command":"pause","expires":"2099-01-01T00:00:00Z","arguments":{"a":[%s]}}'
+        % b",".join([b"1e15"] * 10_000),
+        attributes_of("home", "garden", "command"),
+    ),
     (
         b'{"id":"a","command":"open_door","expires":"2099-01-01T00:00:00Z"}',
         attributes_of("home", "garden", "command"),
@@ -162,6 +177,14 @@ def test_any_message_is_read_or_a_wire_error(body: bytes, attributes: dict[str, 
             read(Received("1", body, each), frozenset({"home"}), 0)
         except WireError:
             continue
+
+
+@pytest.mark.parametrize("pair", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_settings_as_deep_as_json_is_read_go_down(pair: tuple[bytes, bytes]) -> None:
+    deep = pair[0] * 197 + b"1" + pair[1] * 197
+    body = b'{"version":1,"settings":{"a":%s}}' % deep
+    attributes = attributes_of("home", "garden", "config")
+    assert read(Received("1", body, attributes), frozenset({"home"}), 0).version == 1
 
 
 @pytest.mark.parametrize("error", [TransientError("away"), BlockedError("you may not pull")])
