@@ -170,10 +170,13 @@ class LocalPubsub:
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], every_s: float) -> None:
-    """Until cancelled; a disk that refuses is tried again."""
+    """Until cancelled; a disk that refuses is tried again, and so is whatever else fails: without
+    it no lease would end any more."""
     while True:
         await asyncio.sleep(every_s)
         try:
             await work()
         except RefusedError as refusal:
             log.warning("upkeep failed, tried again in_s=%.1f: %s", every_s, refusal)
+        except Exception:
+            log.exception("upkeep failed, tried again in_s=%.1f", every_s)
