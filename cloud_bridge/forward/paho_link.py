@@ -260,7 +260,9 @@ class PahoLink:
         if sock is None:
             raise LinkError(words.of_end(self._config, self._is_connected))
         is_ready = client.has_input or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
-        may_read = room > 0
+        # Its answers to CONNECT and SUBSCRIBE are read in any case: a bridge that is full keeps
+        # its way down, and its receipts.
+        may_read = room > 0 or not self._is_connected
         poll = select.poll()
         poll.register(self._waking.fileno, select.POLLIN)
         poll.register(
@@ -274,7 +276,7 @@ class PahoLink:
         if happened & (select.POLLERR | select.POLLNVAL | (0 if may_read else select.POLLHUP)):
             raise LinkError(words.of_end(self._config, self._is_connected))
         if may_read and (is_ready or happened & ~select.POLLOUT):
-            self._read(client, room)
+            self._read(client, max(room, 1))
         if may_read:
             client.loop_misc()
         self._stay_alive(client, may_read)

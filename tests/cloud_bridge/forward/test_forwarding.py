@@ -179,6 +179,38 @@ def test_reading_stops_when_the_queue_is_full() -> None:
     assert stage.forwarding.held == 0
 
 
+def test_a_full_queue_is_free_again_for_the_next_connection() -> None:
+    stage = Stage(held_messages=50, batch_messages=10)
+    for seq in range(1, 201):
+        stage.link.arrive(TOPIC, b"{" if seq % 20 == 0 else event_payload(seq))
+    for _ in range(3):
+        while stage.forwarding.held < 50:
+            stage.take()
+        stage.link.drop()
+        stage.take()
+        stage.link.let_in()
+        stage.take()
+        assert stage.forwarding.held == 0
+    stage.run()
+    assert sorted(stage.stored) == [seq for seq in range(1, 201) if seq % 20]
+    assert (stage.forwarding.held, stage.link.acknowledged) == (0, 200)
+
+
+def test_what_pubsub_refused_of_a_lost_connection_is_not_kept_twice() -> None:
+    stage = Stage()
+    stage.link.arrive(TOPIC, event_payload(1))
+    stage.publisher.poison = lambda message: True
+    stage.take()
+    stage.publish()
+    stage.link.drop()
+    stage.take()
+    stage.link.let_in()
+    stage.run()
+    [kept] = stage.letters.letters()
+    assert (kept.times, stage.forwarding.held) == (1, 0)
+    assert stage.refusals.keys() == {1}
+
+
 def test_what_came_on_a_lost_connection_is_not_acknowledged_on_the_next() -> None:
     stage = Stage()
     for seq in (1, 2):
