@@ -352,6 +352,10 @@ class Sender:
         return room(self._state, self._window())
 
     def _window(self) -> DeliverySettings:
+        """With receipts an event stays under way long after the broker has acknowledged it: how
+        many the broker takes at once says nothing of the window, and `send` keeps to it."""
+        if self._wants_receipts:
+            return self._settings
         window = min(self._settings.window, self._uplink.receive_maximum)
         return replace(self._settings, window=window)
 
