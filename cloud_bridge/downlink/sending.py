@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from threading import Event
 
-from cloud_bridge.clocks import backoff_s
+from cloud_bridge.clocks import WAITS, Waits
 from cloud_bridge.downlink.reading import Downward, read
 from cloud_bridge.errors import BlockedError, TransientError
 from cloud_bridge.ports import Clock, CommandSource, Link, Received, Reporter, Versions
@@ -30,6 +30,7 @@ class Sending:
         reporter: Reporter,
         pause: Callable[[float], object],
         jitter: Callable[[], float],
+        waits: Waits = WAITS,
     ) -> None:
         self._source = source
         self._link = link
@@ -39,6 +40,7 @@ class Sending:
         self._reporter = reporter
         self._pause = pause
         self._jitter = jitter
+        self._waits = waits
         self._failures = 0
 
     def turn(self) -> None:
@@ -51,21 +53,20 @@ class Sending:
             if done:
                 self._source.acknowledge(done)
         except TransientError as exc:
-            self._rest(str(exc), backoff_s(self._failures + 1, self._jitter()))
+            self._failures += 1
+            if self._failures > 1:
+                self._reporter.trouble(PART, str(exc))
+            self._pause(self._waits.retry(self._failures, self._jitter()))
         except BlockedError as exc:
-            self._rest(str(exc), backoff_s(self._failures + 1, self._jitter(), 5.0, 60.0))
+            self._failures += 1
+            self._reporter.trouble(PART, str(exc))
+            self._pause(self._waits.blocked(self._failures, self._jitter()))
         else:
             if received and len(done) < len(received):
                 self._pause(AWAY_S)
             elif self._failures:
                 self._failures = 0
                 self._reporter.well(PART)
-
-    def _rest(self, words: str, wait_s: float) -> None:
-        self._failures += 1
-        if self._failures > 1 or wait_s >= 5.0:
-            self._reporter.trouble(PART, words)
-        self._pause(wait_s)
 
     def _pass_on(self, received: list[Received]) -> list[str]:
         """The ack ids of what is done with: sent and acknowledged, or wrong."""

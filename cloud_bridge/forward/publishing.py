@@ -6,7 +6,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event
 
-from cloud_bridge.clocks import backoff_s
+from cloud_bridge.clocks import WAITS, Waits
 from cloud_bridge.errors import BlockedError, RejectedError, TransientError
 from cloud_bridge.forward.gate import Gate
 from cloud_bridge.forward.outcomes import Dropped, Outcome, Published
@@ -17,8 +17,6 @@ from cloud_bridge.ports import OutMessage, Publisher, Reporter
 
 log = logging.getLogger(__name__)
 
-BLOCKED_LEAST_S = 5.0
-BLOCKED_MOST_S = 60.0
 TURN_S = 0.5
 
 STATES_AT_ONCE = 500
@@ -33,13 +31,19 @@ class Retrying:
     """One call at a time, until it succeeds, is refused, or the bridge stops."""
 
     def __init__(
-        self, part: str, reporter: Reporter, stop: Event, jitter: Callable[[], float]
+        self,
+        part: str,
+        reporter: Reporter,
+        stop: Event,
+        jitter: Callable[[], float],
+        waits: Waits = WAITS,
     ) -> None:
         """part: names it in troubles. jitter: random, 0 to 1."""
         self._part = part
         self._reporter = reporter
         self._stop = stop
         self._jitter = jitter
+        self._waits = waits
 
     @property
     def is_ended(self) -> bool:
@@ -55,19 +59,20 @@ class Retrying:
                 action()
             except TransientError as exc:
                 failures += 1
-                wait_s = backoff_s(failures, self._jitter())
+                wait_s = self._waits.retry(failures, self._jitter())
+                is_told = failures > 1  # twice in a row is no hiccup
                 words = str(exc)
             except BlockedError as exc:
                 failures += 1
-                wait_s = backoff_s(failures, self._jitter(), BLOCKED_LEAST_S, BLOCKED_MOST_S)
+                wait_s = self._waits.blocked(failures, self._jitter())
+                is_told = True
                 words = str(exc)
             else:
                 if failures:
                     self._reporter.well(self._part)
                 return
             self._reporter.add("retries")
-            # Twice in a row is no hiccup.
-            if failures > 1 or wait_s >= BLOCKED_LEAST_S:
+            if is_told:
                 self._reporter.trouble(self._part, words)
             self._stop.wait(wait_s)
 

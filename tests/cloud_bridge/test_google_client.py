@@ -8,6 +8,7 @@ import grpc
 import pytest
 from google.auth import exceptions as auth
 
+from cloud_bridge.clocks import Waits
 from cloud_bridge.downlink.google_commands import GoogleCommands
 from cloud_bridge.errors import BlockedError, CloudError, ConfigError, RejectedError, TransientError
 from cloud_bridge.forward.google_pubsub import GooglePublisher
@@ -15,6 +16,8 @@ from cloud_bridge.google_client import error_of, make_publisher_client
 from cloud_bridge.ports import OutMessage
 from tests.kit.bridge import DOWNLINK, EVENTS
 from tests.kit.pubsub_clients import emulator_host
+
+HURRIED = Waits(library_retry_s=0.05)
 
 MEANINGS: dict[grpc.StatusCode, type[CloudError]] = {
     grpc.StatusCode.CANCELLED: TransientError,
@@ -103,8 +106,8 @@ def test_each_status_means_something_on_each_call(
     handler, host = refuser
     handler.code = code
     with emulator_host(host):
-        publisher = GooglePublisher(library_retry_s=0.05)
-        commands = GoogleCommands(DOWNLINK.replace("topics", "subscriptions"), library_retry_s=0.05)
+        publisher = GooglePublisher(waits=HURRIED)
+        commands = GoogleCommands(DOWNLINK.replace("topics", "subscriptions"), waits=HURRIED)
     try:
         expected = EXCEPTIONS.get((call, code), MEANINGS[code])
         if expected is None:
@@ -121,7 +124,7 @@ def test_each_status_means_something_on_each_call(
 
 def test_a_server_that_is_not_there_is_transient() -> None:
     with emulator_host("127.0.0.1:1"):
-        publisher = GooglePublisher(library_retry_s=0.05)
+        publisher = GooglePublisher(waits=HURRIED)
     with pytest.raises(TransientError):
         publisher.publish(EVENTS, [OutMessage(b"1", {})])
     publisher.close()
