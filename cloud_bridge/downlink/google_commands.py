@@ -1,6 +1,7 @@
 """Google's subscriber behind the downlink's port: its low-level Pull and Acknowledge calls."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from google.api_core import exceptions
@@ -23,8 +24,10 @@ class GoogleCommands:
         subscription: str,
         credentials_file: Path | None = None,
         waits: Waits = WAITS,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises ConfigError."""
+        self._monotonic_s = monotonic_s
         self._retry = Retry(
             predicate=if_exception_type(exceptions.Aborted, exceptions.ServiceUnavailable),
             initial=0.1,
@@ -37,6 +40,7 @@ class GoogleCommands:
 
     def pull(self) -> list[Received]:
         request = types.PullRequest(subscription=self._subscription, max_messages=AT_ONCE)
+        began_s = self._monotonic_s()
         try:
             with translated(f"pulling from {self._subscription}"):
                 try:
@@ -44,6 +48,8 @@ class GoogleCommands:
                         request=request, retry=None, timeout=self._waits.pull_s
                     )
                 except exceptions.DeadlineExceeded:
+                    if self._monotonic_s() - began_s < self._waits.pull_s / 2:
+                        raise  # not our deadline: something on the way is in trouble
                     return []  # nothing came
         except RejectedError as exc:
             raise BlockedError(f"{exc}; mend [pubsub] downlink_subscription") from exc
