@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 PART = "downlink"
 PUBACK_S = 10.0
 AWAY_S = 0.5
+OWED_AT_MOST = 1000
 
 
 class Sending:
@@ -42,6 +43,8 @@ class Sending:
         self._jitter = jitter
         self._waits = waits
         self._failures = 0
+        self._owed: list[str] = []
+        """Done with, and not acknowledged yet."""
 
     def turn(self) -> None:
         if not self._link.is_connected:
@@ -50,8 +53,11 @@ class Sending:
         try:
             received = self._source.pull()
             done = self._pass_on(received)
-            if done:
-                self._source.acknowledge(done)
+            # One that cannot be acknowledged comes again, and is sent again: nobody waits for it.
+            self._owed = [*self._owed, *done][-OWED_AT_MOST:]
+            if self._owed:
+                self._source.acknowledge(self._owed)
+                self._owed = []
         except TransientError as exc:
             self._failures += 1
             if self._failures > 1:
