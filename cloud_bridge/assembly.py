@@ -180,6 +180,7 @@ def make_bridge(config: Config, exits: ExitStack, parts: Parts = PARTS) -> Bridg
         publisher,
         state_topic,
         Retrying("publishing states", health, stop, jitter, parts.waits),
+        health,
     )
     workers.append(worker("states", state_publishing.turn))
     if pubsub.check_subscriptions:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event
 
@@ -12,7 +11,7 @@ from cloud_bridge.forward.gate import Gate
 from cloud_bridge.forward.outcomes import Dropped, Outcome, Published
 from cloud_bridge.forward.parcel import Parcel
 from cloud_bridge.forward.reading import Reading
-from cloud_bridge.forward.states import StateSlots
+from cloud_bridge.forward.states import Slot, StateSlots
 from cloud_bridge.ports import OutMessage, Publisher, Reporter
 
 log = logging.getLogger(__name__)
@@ -152,18 +151,33 @@ class StatePublishing:
     """The turn of the thread that publishes `state` and `availability`."""
 
     def __init__(
-        self, slots: StateSlots, publisher: Publisher, topic: str, retrying: Retrying
+        self,
+        slots: StateSlots,
+        publisher: Publisher,
+        topic: str,
+        retrying: Retrying,
+        reporter: Reporter,
     ) -> None:
         self._slots = slots
         self._publisher = publisher
         self._topic = topic
         self._retrying = retrying
+        self._reporter = reporter
 
     def turn(self) -> None:
         taken = self._slots.take(STATES_AT_ONCE, STATES_BYTES, TURN_S)
         if not taken:
             return
+        try:
+            self._publish(taken)
+        except EndedError:
+            return
+        except Exception:
+            # Whatever it was: the next turn takes them again.
+            self._slots.put_back(taken)
+            raise
 
+    def _publish(self, taken: dict[Slot, OutMessage]) -> None:
         def send() -> None:
             try:
                 self._publisher.publish(self._topic, list(taken.values()))
@@ -176,14 +190,22 @@ class StatePublishing:
 
         try:
             self._retrying.call(send)
-        except EndedError:
-            return
         except RejectedError as exc:
-            log.warning("a state among %d is refused by Pub/Sub: %s", len(taken), exc)
-            for message in list(taken.values()):
-                self._one(message)
+            if len(taken) == 1:
+                self._refuse(next(iter(taken)), exc)
+                return
+            for slot, message in taken.items():
+                self._one(slot, message)
 
-    def _one(self, message: OutMessage) -> None:
-        """A newer one follows soon: what is refused, or fails now, is let go."""
-        with suppress(RejectedError, TransientError, BlockedError):
+    def _one(self, slot: Slot, message: OutMessage) -> None:
+        try:
             self._publisher.publish(self._topic, [message])
+        except RejectedError as exc:
+            self._refuse(slot, exc)
+        except (TransientError, BlockedError):
+            self._slots.put_back({slot: message})  # for the next turn
+
+    def _refuse(self, slot: Slot, exc: RejectedError) -> None:
+        """Let go: a newer one follows, and the broker retains this one."""
+        self._reporter.add("states_refused")
+        log.warning("state refused by Pub/Sub %s/%s/%s: %s", *slot, exc)
