@@ -38,9 +38,16 @@ class GrpcStage:
     name: of a bridge in `hurried_bridge`.
     """
 
-    def __init__(self, folder: Path, name: str, exits: ExitStack, timeout_s: float = 15.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        exits: ExitStack,
+        timeout_s: float = 15.0,
+        every_s: float = 0.02,
+    ) -> None:
         enter = exits.enter_context
-        self._timeout_s = timeout_s
+        self._timeout_s, self._every_s = timeout_s, every_s
         self.broker = enter(Broker(require_tool("mosquitto"), folder / "broker"))
         upstream = f"127.0.0.1:{enter(LocalPubsub(folder / 'pubsub')).port}"
         self.pubsub = enter(Pubsub(upstream))
@@ -66,8 +73,10 @@ class GrpcStage:
         self.told: list[str] = []
         """Bodies of states, in the order in which they came."""
         self._seq = 0
+
+    def wait_ready(self) -> None:
         self.bridge.wait_for_log("broker connected")
-        self.wait_for(lambda: self.status(), "a status file")
+        self.wait_for(self.status, "a status file")
 
     # --- what goes in -------------------------------------------------------------------------
 
@@ -145,6 +154,12 @@ class GrpcStage:
             if "/commands/" in message.topic
         ]
 
+    def acknowledged(self) -> int:
+        """Messages that the bridge has acknowledged to the broker so far."""
+        return self.broker.log_path.read_text(errors="replace").count(
+            "Received PUBACK from lookout-bridge"
+        )
+
     def status(self) -> dict[str, Any]:
         """As `status.json` says it; empty while there is none."""
         path = self.bridge.folder / "status.json"
@@ -159,7 +174,7 @@ class GrpcStage:
     # --- waiting ------------------------------------------------------------------------------
 
     def wait_for(self, fact: Any, what: str) -> None:  # noqa: ANN401 - a call, for its truth
-        wait_until(fact, what, self._timeout_s)
+        wait_until(fact, what, self._timeout_s, self._every_s)
 
     def wait_stored(self, seqs: range | set[int]) -> None:
         """All are at the subscriber."""

@@ -73,6 +73,7 @@ class SilentErrors(Publishing):
                 self._publisher.publish(self._topic, [each.message for each in readings])
                 confirmed += readings
                 return
+            self._retrying._stop.wait(0.05)
 
 
 class Undivided(Publishing):
@@ -100,8 +101,9 @@ class ForgettingStates(StatePublishing):
 
     def turn(self) -> None:
         taken = self._slots.take(100, 10**6, 0.1)
-        for message in taken.values():
-            self._one(message)
+        if taken:
+            with suppress(TransientError, BlockedError, RejectedError):
+                self._publisher.publish(self._topic, list(taken.values()))
 
 
 class HurriedWatching(Watching):
@@ -139,7 +141,7 @@ class AcknowledgingFirst(Sending):
             self._pause(0.1)
 
 
-HURRIED = Parts(waits=WAITS, status_every_s=0.1, watching=HurriedWatching)
+HURRIED = Parts(waits=WAITS, status_every_s=0.05, watching=HurriedWatching)
 
 BRIDGES = {
     "sound": HURRIED,

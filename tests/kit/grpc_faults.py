@@ -105,7 +105,8 @@ class FaultyPubsub(grpc.GenericRpcHandler):  # type: ignore[misc]
                 each.set_result(code)
             return len(cuts)
 
-        return self._ask(cut)
+        count: int = self._ask(cut)
+        return count
 
     def cut_connections(self) -> None:
         """Drop all of them, calls under way too, and listen again."""
