@@ -13,6 +13,7 @@ from device.wire.errors import WireError
 log = logging.getLogger(__name__)
 
 PART = "downlink"
+VERSIONS_PART = "downlink settings"
 PUBACK_S = 10.0
 AWAY_S = 0.5
 OWED_AT_MOST = 1000
@@ -88,6 +89,10 @@ class Sending:
                 self._reporter.add("down_refused")
                 done.append(each.ack_id)
                 continue
+            except TransientError as exc:
+                # It comes again; commands do not wait for it.
+                self._reporter.trouble(VERSIONS_PART, str(exc))
+                continue
             answer = _Answer()
             self._link.send(
                 downward.topic,
@@ -112,6 +117,7 @@ class Sending:
         newest = self._versions.admit(
             downward.registry, downward.device, downward.version, downward.digest
         )
+        self._reporter.well(VERSIONS_PART)
         if newest is not None:
             raise WireError(
                 f"desired settings of {downward.device}, version {downward.version}: version "
