@@ -173,7 +173,9 @@ def make_bridge(config: Config, exits: ExitStack, parts: Parts = PARTS) -> Bridg
             Retrying("publishing events", health, stop, jitter, parts.waits),
         )
         workers.append(worker(f"publisher-{number}", publishing.turn))
-    keeping = parts.keeping(forwarding.to_keep, letters, forwarding.tell, health, stop, jitter)
+    keeping = parts.keeping(
+        forwarding.to_keep, letters, forwarding.tell, health, stop, jitter, parts.waits
+    )
     workers.append(worker("dead-letters", keeping.turn))
     state_publishing = parts.state_publishing(
         states,
