@@ -16,15 +16,22 @@ from cloud_bridge.clocks import Waits
 from cloud_bridge.commands.bridge import configure_log, serve
 from cloud_bridge.downlink.sending import Sending
 from cloud_bridge.errors import BlockedError, RejectedError, TransientError
+from cloud_bridge.forward.forwarding import Forwarding
 from cloud_bridge.forward.gate import Gate, Watching
+from cloud_bridge.forward.keeping import Keeping
 from cloud_bridge.forward.publishing import Publishing, StatePublishing
 from cloud_bridge.forward.reading import Reading
-from cloud_bridge.ports import Publisher, Reporter
+from cloud_bridge.ports import Letter, Publisher, Reporter
 from cloud_bridge.settings_file import read_config
 from cloud_bridge.workers import STOP_SIGNALS, stop_signal_within
 
 WAITS = Waits(
-    retry_s=(0.02, 0.1), blocked_s=(0.05, 0.1), library_retry_s=0.05, call_s=0.5, pull_s=0.3
+    retry_s=(0.02, 0.1),
+    blocked_s=(0.05, 0.1),
+    disk_s=(0.1, 0.2),
+    library_retry_s=0.05,
+    call_s=0.5,
+    pull_s=0.3,
 )
 
 
@@ -106,6 +113,28 @@ class ForgettingStates(StatePublishing):
                 self._publisher.publish(self._topic, list(taken.values()))
 
 
+class LyingKeeper(Keeping):
+    """Takes a letter that the disk refused for one that is kept."""
+
+    def turn(self) -> None:
+        super().turn()
+        while self._held:
+            self._done(self._held.pop(0))
+
+
+class WaitingForLetters(Forwarding):
+    """Publishes nothing while a dead letter is not on disk: one bad event blocks those behind."""
+
+    def _hand_over(self) -> None:
+        self._wait = getattr(self, "_wait", False) or bool(self._parcel.letters)
+        if self._wait:
+            self._parcel.readings = []
+            self._parcel.letters = self._parcel.letters or [
+                Letter(topic="t", payload=b"", reason="behind a dead letter")
+            ]
+        super()._hand_over()
+
+
 class HurriedWatching(Watching):
     def __init__(
         self,
@@ -151,6 +180,8 @@ BRIDGES = {
     "undivided": replace(HURRIED, publishing=Undivided),
     "forgetting-states": replace(HURRIED, state_publishing=ForgettingStates),
     "careless-watching": replace(HURRIED, watching=CarelessWatching),
+    "lying-keeper": replace(HURRIED, keeping=LyingKeeper),
+    "waiting-for-letters": replace(HURRIED, forwarding=WaitingForLetters),
     "acknowledging-first": replace(HURRIED, sending=AcknowledgingFirst),
 }
 
