@@ -95,7 +95,7 @@ def translated(what: str) -> Iterator[None]:
 
 def error_of(what: str, exc: Exception) -> CloudError:
     """What an error of the library means to the caller."""
-    words = f"{what}: {getattr(exc, 'message', None) or exc}"
+    words = f"{what}: {_said(exc)}"
     if isinstance(exc, REFUSED):
         return RejectedError(words)
     if isinstance(exc, (auth.TransportError, *TRANSIENT)):
@@ -112,3 +112,13 @@ def error_of(what: str, exc: Exception) -> CloudError:
     if isinstance(exc, exceptions.Unauthenticated | auth.GoogleAuthError):
         return BlockedError(f"{words}; nothing goes on: mend the credentials and the clock")
     return BlockedError(f"{words}; nothing goes on: look at the project in Google's console")
+
+
+def _said(exc: Exception) -> str:
+    """The status and its words; of the library's own giving up, those of the last try."""
+    last = exc.cause if isinstance(exc, exceptions.RetryError) else None
+    if isinstance(last, Exception):
+        return _said(last)
+    status = getattr(exc, "grpc_status_code", None)
+    words = str(getattr(exc, "message", None) or exc)
+    return words if status is None else f"{status.name}: {words}"

@@ -14,15 +14,18 @@ from cloud_bridge.ports import Clock
 log = logging.getLogger(__name__)
 
 LOG_EVERY_NS = 60 * 1_000_000_000
-FILE_EVERY_NS = 5 * 1_000_000_000
+FILE_EVERY_S = 5.0
 
 
 class Health:
     """Matches `ports.Reporter`. status_file: written whole, or None for none."""
 
-    def __init__(self, clock: Clock, status_file: Path | None = None) -> None:
+    def __init__(
+        self, clock: Clock, status_file: Path | None = None, file_every_s: float = FILE_EVERY_S
+    ) -> None:
         self._clock = clock
         self._file = status_file
+        self._file_every_ns = round(file_every_s * 1e9)
         self._lock = Lock()
         self._counts: Counter[str] = Counter()
         self._troubles: dict[str, str] = {}
@@ -59,7 +62,7 @@ class Health:
     def tick(self, now: Mapping[str, int]) -> None:
         """Say it where that is due. now: what is so at this moment, such as `in_flight`."""
         mono_ns = self._clock.monotonic_ns()
-        if mono_ns - self._written_ns >= FILE_EVERY_NS:
+        if mono_ns - self._written_ns >= self._file_every_ns:
             self._written_ns = mono_ns
             self.write(now)
         if mono_ns - self._logged_ns >= LOG_EVERY_NS:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -48,7 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     return serve(read_config(Path(arguments.config)))
 
 
-def serve(config: Config, parts: Parts = PARTS) -> int:
+def serve(
+    config: Config,
+    parts: Parts = PARTS,
+    wait_for_stop: Callable[[float], bool] = stop_signal_within,
+) -> int:
     """Until a stop signal; the exit code."""
     # Blocked before the first thread starts, so that they stay pending until asked for.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -66,7 +71,7 @@ def serve(config: Config, parts: Parts = PARTS) -> int:
             bridge.workers,
             bridge.stop,
             lambda: tick(bridge),
-            stop_signal_within,
+            wait_for_stop,
         )
         end(bridge)
     return ExitCode.OK if was_asked else ExitCode.FAILED

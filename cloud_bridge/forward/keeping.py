@@ -4,7 +4,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Event
 
-from cloud_bridge.clocks import backoff_s
+from cloud_bridge.clocks import WAITS, Waits
 from cloud_bridge.errors import FullError, TransientError
 from cloud_bridge.forward.outcomes import KeepJob, Kept, Outcome
 from cloud_bridge.ports import DeadLetters, Reporter
@@ -26,6 +26,7 @@ class Keeping:
         reporter: Reporter,
         stop: Event,
         jitter: Callable[[], float],
+        waits: Waits = WAITS,
     ) -> None:
         self._jobs = jobs
         self._store = store
@@ -33,6 +34,7 @@ class Keeping:
         self._reporter = reporter
         self._stop = stop
         self._jitter = jitter
+        self._waits = waits
         self._held: list[KeepJob] = []
         self._failures = 0
 
@@ -51,7 +53,7 @@ class Keeping:
         except (FullError, TransientError) as exc:
             self._failures += 1
             self._reporter.trouble(PART, f"{exc}; nothing is acknowledged until there is room")
-            self._stop.wait(backoff_s(self._failures, self._jitter(), 0.5, 10.0))
+            self._stop.wait(self._waits.disk(self._failures, self._jitter()))
         else:
             self._failures = 0
             self._reporter.well(PART)

@@ -61,7 +61,8 @@ def settings_text(folder: Path, broker_port: int, more: Mapping[str, str] | None
 class BridgeProcess:
     """A context manager that leaves no process behind.
 
-    command: what runs instead, for doubles; it is given `--config`.
+    folder: of its settings and its log. command: what runs instead, for doubles; it is given
+    `--config`. state_dir: on a disk of its own; else `folder`.
     """
 
     def __init__(
@@ -71,11 +72,12 @@ class BridgeProcess:
         pubsub_host: str,
         more: Mapping[str, str] | None = None,
         command: Sequence[str] = ("-m", "cloud_bridge.main", "bridge"),
+        state_dir: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.settings = folder / "bridge.toml"
-        self.settings.write_text(settings_text(folder, broker_port, more))
+        self.settings.write_text(settings_text(state_dir or folder, broker_port, more))
         self.log_path = folder / "bridge.log"
         self._command = [sys.executable, *command, "--config", str(self.settings)]
         self.environment = {**os.environ, "PUBSUB_EMULATOR_HOST": pubsub_host}

@@ -7,7 +7,11 @@ A flat FUSE folder, held in memory. Bytes of a file are durable once the file wa
 some sectors that were written and not synced survive all the same, as on a real disk, whose cache
 writes what it likes in the order it likes.
 
-The control socket takes one word and answers one line: `cut`, `cut SEED` or `counts`.
+It can also refuse every change, as a file system does that the kernel has made read-only under
+running programs, or one whose device fails.
+
+The control socket takes one word and answers one line: `cut`, `cut SEED`, `refuse ERRNO`, `mend`
+or `counts`.
 """
 
 import errno
@@ -89,6 +93,12 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
         self._next = 1
         self.syncs = 0
         self.writes = 0
+        self.refusal: int | None = None
+        """The errno of every change, while it is set."""
+
+    def _change(self) -> None:
+        if self.refusal is not None:
+            raise mfusepy.FuseOSError(self.refusal)
 
     # --- the plug -----------------------------------------------------------------------------
 
@@ -129,13 +139,17 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
 
     def create(self, path: str, mode: int, fi: Any = None) -> int:  # noqa: ANN401 - FUSE's own
         with self._lock:
+            self._change()
             self._names[path] = Inode(self._next + 1)
             return self.open(path, os.O_RDWR)
 
     def open(self, path: str, flags: int) -> int:
         with self._lock:
             inode = self._find(path)
+            if self.refusal == errno.EROFS and flags & os.O_ACCMODE != os.O_RDONLY:
+                self._change()
             if flags & os.O_TRUNC:
+                self._change()
                 inode.truncate(0)
             self._next += 1
             self._open[self._next] = inode
@@ -148,12 +162,14 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
 
     def unlink(self, path: str) -> int:
         with self._lock:
+            self._change()
             self._find(path)
             del self._names[path]
         return 0
 
     def rename(self, old: str, new: str) -> int:
         with self._lock:
+            self._change()
             self._names[new] = self._find(old)
             del self._names[old]
         return 0
@@ -166,17 +182,20 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
 
     def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
         with self._lock:
+            self._change()
             self._find(path, fh).write(data, offset)
             self.writes += 1
         return len(data)
 
     def truncate(self, path: str, length: int, fh: int | None = None) -> int:
         with self._lock:
+            self._change()
             self._find(path, fh).truncate(length)
         return 0
 
     def fsync(self, path: str, datasync: int, fh: int) -> int:
         with self._lock:
+            self._change()
             self._find(path, fh).sync()
             self.syncs += 1
         return 0
@@ -214,6 +233,12 @@ def _answer(folder: Folder, word: str) -> str:
         case ["cut", seed]:
             folder.cut(int(seed))
             return "cut"
+        case ["refuse", number]:
+            folder.refusal = int(number)
+            return "refused"
+        case ["mend"]:
+            folder.refusal = None
+            return "mended"
         case _:
             return f"{folder.syncs} {folder.writes}"
 
@@ -275,6 +300,13 @@ class PowerCutFolder:
     def cut(self, seed: int | None = None) -> None:
         """Nobody may have a file of it open: end the writer first."""
         self._ask("cut" if seed is None else f"cut {seed}")
+
+    def refuse(self, number: int) -> None:
+        """Every change fails with this errno, for open files too: `EROFS`, `EIO`, `ENOSPC`."""
+        self._ask(f"refuse {number}")
+
+    def mend(self) -> None:
+        self._ask("mend")
 
     def counts(self) -> tuple[int, int]:
         """Syncs and writes so far."""

@@ -1,6 +1,7 @@
 """Commands and desired settings on their way down: checked, sent, acknowledged after PUBACK."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -27,7 +28,11 @@ class Scene:
         self.clock = HandClock()
         self.source, self.link, self.versions = FakeCommands(), FakeLink(), FakeVersions()
         self.health, self.stop = Health(self.clock), HandStop()
-        self.sending = Sending(
+        self.link.turn(0.0, 0)
+        self.sending = self.make()
+
+    def make(self) -> Sending:
+        return Sending(
             self.source,
             self.link,
             self.versions,
@@ -37,7 +42,6 @@ class Scene:
             self.stop.wait,
             lambda: 0.0,
         )
-        self.link.turn(0.0, 0)
 
     def put_command(self, expires_in_s: float = 60.0, **changes: object) -> None:
         expires = time_text(self.clock.wall_ns() + round(expires_in_s * 1e9))
@@ -199,3 +203,36 @@ def test_errors_of_pubsub_are_told_and_pass(
     scene.sending.turn()
     assert not scene.health.troubles
     assert len(scene.link.sent) == 1
+
+
+@pytest.mark.parametrize("error", [TransientError("away"), BlockedError("you may not")])
+def test_an_acknowledgement_that_fails_is_told_and_made_up_for(
+    scene: Scene, error: TransientError | BlockedError
+) -> None:
+    """Though nothing more comes meanwhile: else what was done comes again until it expires."""
+
+    class Deaf(FakeCommands):
+        is_deaf = True
+
+        def acknowledge(self, ack_ids: Sequence[str]) -> None:
+            if self.is_deaf:
+                raise error
+            super().acknowledge(ack_ids)
+
+        def pull(self) -> list[Received]:
+            received, self.asked = ([] if self.asked else super().pull()), True
+            return received
+
+        asked = False
+
+    scene.source = source = Deaf()
+    scene.sending = scene.make()
+    scene.put_command()
+    for _ in range(2):
+        scene.sending.turn()
+    assert scene.health.troubles == {"downlink": str(error)}
+    assert len(scene.link.sent) == 1
+    source.is_deaf = False
+    scene.sending.turn()
+    assert scene.source.held == 0
+    assert not scene.health.troubles

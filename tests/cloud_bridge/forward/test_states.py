@@ -1,5 +1,7 @@
 """`state` and `availability`: the newest wins, and trouble with them holds nobody up."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from cloud_bridge.clocks import HandClock
@@ -20,9 +22,12 @@ def message(words: str) -> OutMessage:
     return OutMessage(words.encode(), {})
 
 
-def make(slots: StateSlots, publisher: FakePublisher, stop: HandStop) -> StatePublishing:
-    retrying = Retrying("publishing states", Health(HandClock()), stop, lambda: 0.0)
-    return StatePublishing(slots, publisher, STATES, retrying)
+def make(
+    slots: StateSlots, publisher: FakePublisher, stop: HandStop, health: Health | None = None
+) -> StatePublishing:
+    health = health or Health(HandClock())
+    retrying = Retrying("publishing states", health, stop, lambda: 0.0)
+    return StatePublishing(slots, publisher, STATES, retrying, health)
 
 
 def test_the_newest_of_each_device_is_published() -> None:
@@ -66,9 +71,39 @@ def test_one_that_pubsub_refuses_holds_up_no_other() -> None:
     publisher.poison = lambda each: each.body == b"poison"
     slots.put(GARDEN, message("poison"))
     slots.put(DOOR, message("door"))
-    make(slots, publisher, HandStop()).turn()
+    health = Health(HandClock())
+    make(slots, publisher, HandStop(), health).turn()
     assert publisher.bodies(STATES) == [b"door"]
     assert len(slots) == 0
+    assert health.counts == {"states_refused": 1}
+
+
+def test_one_that_fails_beside_a_refused_one_comes_later() -> None:
+    slots, publisher = StateSlots(), FakePublisher({STATES: 1})
+    publisher.poison = lambda each: each.body == b"poison"
+    slots.put(GARDEN, message("poison"))
+    slots.put(DOOR, message("door"))
+    publisher.errors.extend([None, None, TransientError("away")])  # both; garden's; door's
+    publishing = make(slots, publisher, HandStop())
+    publishing.turn()
+    assert publisher.bodies(STATES) == []
+    publishing.turn()
+    assert publisher.bodies(STATES) == [b"door"]
+
+
+def test_a_mistake_of_ours_loses_no_state() -> None:
+    class Mistaken(FakePublisher):
+        def publish(self, topic: str, messages: Sequence[OutMessage]) -> None:
+            self.publish = super().publish  # type: ignore[method-assign]
+            raise KeyError("a mistake")
+
+    slots, publisher = StateSlots(), Mistaken({STATES: 1})
+    slots.put(GARDEN, message("new"))
+    publishing = make(slots, publisher, HandStop())
+    with pytest.raises(KeyError):
+        publishing.turn()
+    publishing.turn()
+    assert publisher.bodies(STATES) == [b"new"]
 
 
 def test_they_are_bounded_by_bytes() -> None:
