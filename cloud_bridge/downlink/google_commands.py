@@ -18,13 +18,17 @@ AT_ONCE = 100
 
 
 class GoogleCommands:
-    """Matches `ports.CommandSource`. subscription: `projects/P/subscriptions/S`."""
+    """Matches `ports.CommandSource`. subscription: `projects/P/subscriptions/S`.
+
+    address: HOST:PORT of a Pub/Sub that is not Google's; else the environment's.
+    """
 
     def __init__(
         self,
         subscription: str,
         credentials_file: Path | None = None,
         library_retry_s: float = LIBRARY_RETRY_S,
+        address: str | None = None,
     ) -> None:
         """Raises ConfigError."""
         self._retry = Retry(
@@ -34,7 +38,7 @@ class GoogleCommands:
             timeout=library_retry_s,
         )
         self._subscription = subscription
-        self._client = make_subscriber_client(credentials_file)
+        self._client = make_subscriber_client(credentials_file, address)
 
     def pull(self) -> list[Received]:
         request = types.PullRequest(subscription=self._subscription, max_messages=AT_ONCE)
