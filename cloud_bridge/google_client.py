@@ -83,7 +83,8 @@ def _make(kind: Any, transport: Any, credentials_file: Path | None, address: str
     given: dict[str, Any] = {"transport": transport}
     try:
         if address is not None:
-            given["credentials"] = AnonymousCredentials()
+            anonymous: Any = AnonymousCredentials
+            given["credentials"] = anonymous()
         elif credentials_file is not None:
             read: Any = service_account.Credentials.from_service_account_file
             given["credentials"] = read(credentials_file)

@@ -81,6 +81,21 @@ class GoogleAdmin:
                 request=update_message(subscription, fields), retry=None, timeout=TIMEOUT_S
             )
 
+    def delete_topic(self, name: str) -> bool:
+        return self._deleted(name, self._publisher.delete_topic, {"topic": name})
+
+    def delete_subscription(self, name: str) -> bool:
+        return self._deleted(name, self._subscriber.delete_subscription, {"subscription": name})
+
+    @staticmethod
+    def _deleted(name: str, delete: Callable[..., Any], request: dict[str, str]) -> bool:
+        with _translated(name):
+            try:
+                delete(request=request, retry=None, timeout=TIMEOUT_S)
+            except api.NotFound:
+                return False
+        return True
+
     @staticmethod
     def _found(name: str, ask: Callable[..., Any], request: dict[str, str]) -> Any:  # noqa: ANN401
         with _translated(name):
