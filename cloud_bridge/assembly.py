@@ -25,7 +25,7 @@ from cloud_bridge.forward.sqlite_dead_letters import SqliteDeadLetters
 from cloud_bridge.forward.states import StateSlots
 from cloud_bridge.health import FILE_EVERY_S, Health
 from cloud_bridge.instance_lock import InstanceLock
-from cloud_bridge.ports import DeadLetters, Link, Publisher
+from cloud_bridge.ports import CommandSource, DeadLetters, Link, Publisher
 from cloud_bridge.workers import Worker
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ LINK_TURN_S = 120.0
 DEAD_LETTERS_FILE = "dead_letters.db"
 VERSIONS_FILE = "downlink.db"
 STATUS_FILE = "status.json"
+DOWNLINK = "downlink"
+"""The worker that waits in Pub/Sub's library for commands most of the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,19 @@ def make_publisher(config: Config, waits: Waits = WAITS) -> Publisher:
     # 60 MB and up to a second: commands that look at files alone go without.
     from cloud_bridge.forward.google_pubsub import GooglePublisher
 
-    return GooglePublisher(config.pubsub.credentials_file, waits)
+    return GooglePublisher(config.pubsub.credentials_file, waits, address=config.pubsub_address)
+
+
+def make_source(config: Config, subscription: str, waits: Waits = WAITS) -> CommandSource:
+    """What a subscription of the project holds. Raises ConfigError."""
+    from cloud_bridge.downlink.google_commands import GoogleCommands
+
+    return GoogleCommands(
+        config.pubsub.subscription(subscription),
+        config.pubsub.credentials_file,
+        waits,
+        address=config.pubsub_address,
+    )
 
 
 def make_reader(config: Config) -> Reader:
@@ -189,13 +203,7 @@ def make_bridge(config: Config, exits: ExitStack, parts: Parts = PARTS) -> Bridg
         watching = parts.watching(gate, publisher, events_topic, pubsub.check_s, health, stop.wait)
         workers.append(worker("subscriptions", watching.turn))
     if pubsub.downlink_subscription is not None:
-        from cloud_bridge.downlink.google_commands import GoogleCommands
-
-        source = GoogleCommands(
-            pubsub.subscription(pubsub.downlink_subscription),
-            pubsub.credentials_file,
-            parts.waits,
-        )
+        source = make_source(config, pubsub.downlink_subscription, parts.waits)
         exits.callback(source.close)
         versions = SqliteVersions(config.state_dir / VERSIONS_FILE)
         exits.callback(versions.close)
@@ -210,7 +218,7 @@ def make_bridge(config: Config, exits: ExitStack, parts: Parts = PARTS) -> Bridg
             jitter,
             parts.waits,
         )
-        workers.append(worker("downlink", sending.turn))
+        workers.append(worker(DOWNLINK, sending.turn))
     return Bridge(
         link=link,
         forwarding=forwarding,

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cloud_bridge.config import PROJECT_PATTERN, RESOURCE_PATTERN, Config
+from cloud_bridge.config import ADDRESS_PATTERN, PROJECT_PATTERN, RESOURCE_PATTERN, Config
 from cloud_bridge.errors import ConfigError
 from device.wire.names import NAME_PATTERN
 
@@ -21,6 +21,7 @@ _KEY = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=")
 _WANTED = {
     NAME_PATTERN: 'text like "garden": letters, digits, - and _, a letter first',
     PROJECT_PATTERN: 'a project id like "my-project-123"',
+    ADDRESS_PATTERN: 'HOST:PORT, such as "127.0.0.1:8085"',
     RESOURCE_PATTERN: 'text like "lookout-events": 3 letters or more, a letter first',
 }
 
@@ -85,7 +86,8 @@ def _mistake(error: ErrorDetails, lines: dict[tuple[str, ...], int]) -> tuple[in
     location = tuple(str(part) for part in error["loc"])
     names = tuple(str(part) for part in error["loc"] if isinstance(part, str))
     line = next((lines[names[:n]] for n in range(len(names), 0, -1) if names[:n] in lines), 1)
-    return line, f"{'.'.join(location)}: {_message(error)}"
+    where = f"{'.'.join(location)}: " if location else ""
+    return line, f"{where}{_message(error)}"
 
 
 def _message(error: ErrorDetails) -> str:

@@ -17,7 +17,10 @@ AT_ONCE = 100
 
 
 class GoogleCommands:
-    """Matches `ports.CommandSource`. subscription: `projects/P/subscriptions/S`."""
+    """Matches `ports.CommandSource`. subscription: `projects/P/subscriptions/S`.
+
+    address: HOST:PORT of a Pub/Sub that is not Google's; else the environment's.
+    """
 
     def __init__(
         self,
@@ -25,6 +28,7 @@ class GoogleCommands:
         credentials_file: Path | None = None,
         waits: Waits = WAITS,
         monotonic_s: Callable[[], float] = time.monotonic,
+        address: str | None = None,
     ) -> None:
         """Raises ConfigError."""
         self._monotonic_s = monotonic_s
@@ -36,7 +40,7 @@ class GoogleCommands:
         )
         self._waits = waits
         self._subscription = subscription
-        self._client = make_subscriber_client(credentials_file)
+        self._client = make_subscriber_client(credentials_file, address)
 
     def pull(self) -> list[Received]:
         request = types.PullRequest(subscription=self._subscription, max_messages=AT_ONCE)

@@ -22,11 +22,19 @@ _Request: Any = types.PublishRequest.pb()
 
 
 class GooglePublisher:
-    """Matches `ports.Publisher`. credentials_file: of a service account; else the environment's."""
+    """Matches `ports.Publisher`. credentials_file: of a service account; else the environment's.
 
-    def __init__(self, credentials_file: Path | None = None, waits: Waits = WAITS) -> None:
+    address: HOST:PORT of a Pub/Sub that is not Google's; else the environment's.
+    """
+
+    def __init__(
+        self,
+        credentials_file: Path | None = None,
+        waits: Waits = WAITS,
+        address: str | None = None,
+    ) -> None:
         """Raises ConfigError: there are no credentials, or they cannot be read."""
-        self._client = make_publisher_client(credentials_file)
+        self._client = make_publisher_client(credentials_file, address)
         self._call_s = waits.call_s
         self._retry = Retry(
             predicate=if_exception_type(

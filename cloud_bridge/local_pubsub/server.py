@@ -70,7 +70,7 @@ class LocalPubsub:
             TransientError: another process serves this folder, or listens on the port.
         """
         self._address = f"{host}:{port}"
-        self._lock = InstanceLock(folder, "give this one a --data-dir of its own")
+        self._lock = InstanceLock(folder, "give this one a data folder of its own")
         try:
             self._store = make_store(folder / FILE, max_bytes)
         except BaseException:
@@ -164,7 +164,7 @@ class LocalPubsub:
         except RuntimeError as exc:
             raise TransientError(
                 f"cannot listen on {self._address}: {exc}; want a free port of this machine: "
-                "give another --port (0 picks one)"
+                "another --port (0 picks one), or for a hub another [hub] port"
             ) from exc
         return port
 
