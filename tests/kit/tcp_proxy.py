@@ -30,7 +30,7 @@ RESET = struct.pack("ii", 1, 0)
 
 @dataclass(slots=True)
 class _Half:
-    """One way of one connection. pieces: (when it is due, bytes); no bytes: the sender has ended."""
+    """One way of one connection. pieces: (when it is due, bytes); no bytes: its end."""
 
     way: Way
     pieces: asyncio.Queue[tuple[float, bytes]] = field(default_factory=asyncio.Queue)
