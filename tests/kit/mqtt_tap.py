@@ -33,6 +33,12 @@ class MqttTap:
             return Counter(self._sent)
 
     @property
+    def distinct(self) -> int:
+        """How many events were sent, each counted once."""
+        with self._lock:
+            return len(self._sent)
+
+    @property
     def most_unanswered(self) -> int:
         """The most events that one connection had on the wire without PUBACK."""
         with self._lock:
