@@ -28,7 +28,10 @@ from tests.tools import require_tool
 
 Name: TypeAlias = Literal["device", "broker", "bridge", "pubsub"]
 NAMES: tuple[Name, ...] = ("device", "broker", "bridge", "pubsub")
-WINDOW = 16
+WINDOW = 24
+BROKER_LINES = ("max_inflight_messages 2000", "max_packet_size 131072")
+"""As `lookout-cloud broker settings` writes it, beside what the kit has."""
+
 IDLE_S = 60.0
 """For the chain to get to work again after a fault."""
 
@@ -110,7 +113,7 @@ class Chain:
         enter = exits.enter_context
         self.account = Account()
         self.deaths: list[str] = []
-        self.broker = enter(Broker(require_tool("mosquitto"), folder / "broker"))
+        self.broker = enter(Broker(require_tool("mosquitto"), folder / "broker", BROKER_LINES))
         self.tap = MqttTap()
         self.line = enter(TcpProxy(self.broker.port, self.tap))
         self.server = enter(PubsubServer(folder / "pubsub", command=parts.pubsub))
@@ -208,7 +211,7 @@ def prove(
         chain = Chain(folder, exits, parts, rate)
         for number, fault in enumerate(faults):
             least = count * number // (len(faults) + 1)
-            wait_until(lambda least=least: chain.device.count() >= least, "events", IDLE_S)  # type: ignore[misc]
+            wait_until(lambda least=least: chain.device.count() >= least, "events", IDLE_S, 0.05)  # type: ignore[misc]
             chain.suffer(fault)
         wait_until(lambda: chain.device.count() >= count, "the last events", IDLE_S)
         say(f"{chain.account}")

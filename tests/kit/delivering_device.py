@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.kit.history import Committed
-from tests.kit.outbox_reader import read_outbox, read_runs
+from tests.kit.outbox_reader import count_waiting, read_outbox, read_runs
 from tests.tools import REPOSITORY
 
 
@@ -88,7 +88,7 @@ class DeliveringDevice:
 
     def waiting(self) -> int:
         """Events in its outbox now."""
-        return len(read_outbox(self.outbox).events)
+        return count_waiting(self.outbox)
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None

@@ -42,6 +42,13 @@ def read_runs(path: Path) -> dict[str, int]:
             return {}
 
 
+def count_waiting(path: Path) -> int:
+    """How many events lie in the file, without reading them."""
+    with closing(sqlite3.connect(path, timeout=10.0, isolation_level=None)) as db:
+        count: int = db.execute("SELECT count(*) FROM events").fetchone()[0]
+        return count
+
+
 def _read_runs(db: sqlite3.Connection) -> dict[str, int]:
     rows = db.execute("SELECT number, digits, last_seq FROM runs")
     return {f"{number}-{digits}": last_seq for number, digits, last_seq in rows}
