@@ -30,5 +30,5 @@ def test_a_hundred_kills_lose_nothing_and_store_nothing_twice(
     tmp_path: Path, say: Callable[[str], None]
 ) -> None:
     faults = plan(random.Random(SEED), KILLS, FREEZES)
-    verdict = prove(tmp_path, Parts(), faults, COUNT, rate=150.0, timeout_s=120.0, say=say)
+    verdict = prove(tmp_path, Parts(), faults, COUNT, rate=200.0, timeout_s=120.0, say=say)
     assert verdict.repeated_share < 0.05

@@ -220,3 +220,20 @@ def test_the_tap_counts_what_is_on_the_wire_without_its_acknowledgement() -> Non
     tap(1, "up", publish(5, "d"))
     assert tap.most_unanswered == 3
     assert tap.sent == {"a": 2, "b": 1, "c": 1, "d": 1}
+
+
+def receipt(text: str, topic: bytes = b"home/devices/garden/receipts") -> bytes:
+    body = len(topic).to_bytes(2, "big") + topic + b"\x00" + text.encode()
+    return b"\x30" + bytes([len(body)]) + body
+
+
+def test_the_tap_counts_what_has_no_receipt_yet() -> None:
+    tap = MqttTap()
+    for seq in range(1, 6):
+        tap(1, "up", publish(seq, f"garden:1-0000000a:{seq}"))
+    tap(1, "down", b"\x40\x02\x00\x01" + receipt('{"run":"1-0000000a","ok":[[2,3]]}'))
+    assert tap.in_flight == 3
+    tap(1, "down", receipt('{"run":"1-0000000a","ok":[],"refused":[{"seq":5,"reason":"no"}]}'))
+    assert tap.in_flight == 2
+    tap(2, "up", publish(1, "garden:1-0000000a:2") + publish(2, "garden:1-0000000a:4"))
+    assert tap.in_flight == 2

@@ -1,7 +1,7 @@
 """`tests.faults.delivering` as a process: the sending half of a box, that can be killed."""
 
+import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +10,19 @@ from typing import Self
 
 from tests.kit.history import Committed
 from tests.kit.outbox_reader import count_waiting, read_outbox, read_runs
-from tests.tools import REPOSITORY
+from tests.kit.processes import Process, Spawn, fresh
 
 
 class DeliveringDevice:
     """A context manager that leaves no process behind. options: of the program's command line."""
 
     def __init__(
-        self, folder: Path, port: int, device: str = "garden", options: Sequence[str] = ()
+        self,
+        folder: Path,
+        port: int,
+        device: str = "garden",
+        options: Sequence[str] = (),
+        spawn: Spawn = fresh,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.outbox = folder / "outbox.db"
@@ -33,7 +38,8 @@ class DeliveringDevice:
             device,
             *options,
         ]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._spawn = spawn
+        self._process: Process | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -60,7 +66,7 @@ class DeliveringDevice:
 
     def start(self) -> None:
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(self._command, cwd=REPOSITORY, stderr=log)
+            self._process = self._spawn(self._command, 1, log.fileno(), os.environ)
 
     def kill(self) -> None:
         """And look at what it has committed: its file forgets old runs."""

@@ -1,8 +1,11 @@
-"""Reads along what an MQTT 5 client sends and gets: which events are on the wire, unanswered."""
+"""Reads along what an MQTT 5 client sends and gets: which events are on their way, without
+PUBACK or without receipt."""
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from threading import Lock
+from typing import Any
 
 from tests.kit.tcp_proxy import Way
 
@@ -17,6 +20,8 @@ class MqttTap:
         self._pieces: dict[tuple[int, Way], bytearray] = {}
         self._unanswered: dict[int, set[int]] = {}
         self._sent: Counter[str] = Counter()
+        self._confirmed: set[str] = set()
+        self._in_flight: set[str] = set()
         self._most = 0
 
     def __call__(self, connection: int, way: Way, piece: bytes) -> None:
@@ -33,10 +38,10 @@ class MqttTap:
             return Counter(self._sent)
 
     @property
-    def distinct(self) -> int:
-        """How many events were sent, each counted once."""
+    def in_flight(self) -> int:
+        """How many events were sent, and are in no receipt yet."""
         with self._lock:
-            return len(self._sent)
+            return len(self._in_flight)
 
     @property
     def most_unanswered(self) -> int:
@@ -46,17 +51,35 @@ class MqttTap:
 
     def _take(self, connection: int, way: Way, head: int, body: bytes) -> None:
         unanswered = self._unanswered.setdefault(connection, set())
-        if way == "up" and head >> 4 == PUBLISH and head & 6:
+        kind = head >> 4
+        if kind == PUBLISH:
             topic_end = 2 + int.from_bytes(body[:2], "big")
-            if b"/events/" not in body[:topic_end]:
-                return
-            unanswered.add(int.from_bytes(body[topic_end : topic_end + 2], "big"))
-            self._most = max(self._most, len(unanswered))
-            length, size = _number(body, topic_end + 2) or (0, 0)
-            event = json.loads(body[topic_end + 2 + size + length :])
-            self._sent[event["id"]] += 1
-        elif way == "down" and head >> 4 == PUBACK:
+            topic, at = body[2:topic_end].decode(), topic_end
+            if head & 6:
+                at += 2
+            length, size = _number(body, at) or (0, 0)
+            payload = body[at + size + length :]
+            if way == "up" and "/events/" in topic:
+                unanswered.add(int.from_bytes(body[topic_end:at], "big"))
+                self._most = max(self._most, len(unanswered))
+                self._note_sent(json.loads(payload)["id"])
+            elif way == "down" and topic.endswith("/receipts"):
+                self._note_receipt(topic.split("/")[-2], json.loads(payload))
+        elif way == "down" and kind == PUBACK:
             unanswered.discard(int.from_bytes(body[:2], "big"))
+
+    def _note_sent(self, event_id: str) -> None:
+        self._sent[event_id] += 1
+        if event_id not in self._confirmed:
+            self._in_flight.add(event_id)
+
+    def _note_receipt(self, device: str, receipt: Mapping[str, Any]) -> None:
+        run = receipt["run"]
+        named = [seq for first, last in receipt["ok"] for seq in range(first, last + 1)]
+        named += [refusal["seq"] for refusal in receipt.get("refused", ())]
+        ids = {f"{device}:{run}:{seq}" for seq in named} & self._in_flight
+        self._in_flight -= ids
+        self._confirmed |= ids
 
 
 def _number(buffer: bytes | bytearray, at: int) -> tuple[int, int] | None:
