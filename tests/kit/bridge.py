@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.kit.processes import Process, Spawn, fresh
 from tests.kit.pubsub_clients import Pubsub
 from tests.kit.pubsub_server import REPOSITORY
 from tests.kit.waiting import wait_until
@@ -73,6 +74,7 @@ class BridgeProcess:
         more: Mapping[str, str] | None = None,
         command: Sequence[str] = ("-m", "cloud_bridge.main", "bridge"),
         state_dir: Path | None = None,
+        spawn: Spawn = fresh,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -81,7 +83,8 @@ class BridgeProcess:
         self.log_path = folder / "bridge.log"
         self._command = [sys.executable, *command, "--config", str(self.settings)]
         self.environment = {**os.environ, "PUBSUB_EMULATOR_HOST": pubsub_host}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._spawn = spawn
+        self._process: Process | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -110,9 +113,7 @@ class BridgeProcess:
         """Wait with `wait_for_log("broker connected")` for its first session: what comes earlier,
         a broker drops."""
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=REPOSITORY, stderr=log, env=self.environment
-            )
+            self._process = self._spawn(self._command, 1, log.fileno(), self.environment)
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
