@@ -33,6 +33,9 @@ from device.wire.names import RunId
 
 log = logging.getLogger(__name__)
 
+Synchronous = Literal["FULL", "NORMAL", "OFF"]
+"""SQLite's word for how often it syncs. Only FULL keeps what this outbox promises."""
+
 _GAP = "SELECT row, run, seq, subfolder, payload FROM events WHERE row = ?"
 _BY_RANK = "SELECT row, run, seq, subfolder, payload FROM events ORDER BY rank, row"
 _AFTER = "SELECT row, run, seq, subfolder, payload FROM events WHERE row > ? ORDER BY row"
@@ -48,7 +51,7 @@ class SqliteOutbox:
     path: the file; `-wal`, `-shm`, `.ballast` and `.damaged-N` stand beside it.
     max_bytes: bound of the events it keeps. One batch may exceed it until the next is stored.
     digits: the random part of the run id.
-    synchronous: anything but FULL loses events in a power cut; for the test that shows it.
+    synchronous: anything but FULL loses events in a power cut; for the tests that show it.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class SqliteOutbox:
         registry: str,
         max_bytes: int,
         digits: Callable[[], str] = _four_random_bytes,
-        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        synchronous: Synchronous = "FULL",
     ) -> None:
         """Open the file and commit the run's number.
 

@@ -62,7 +62,7 @@ events_topic = "x"
         'bridge.toml:13: pubsub.events_topic: got "x"; want text like "lookout-events": 3 letters '
         "or more, a letter first",
         "bridge.toml:15: elsewhere: unknown key; keys here: registries, location, state_dir, "
-        "queue_bytes, receipts_ms, mqtt, pubsub, dead_letters",
+        "queue_bytes, receipts_ms, mqtt, pubsub, dead_letters, hub",
     ]
 
 

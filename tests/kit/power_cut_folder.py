@@ -2,19 +2,16 @@
 
     python -m tests.kit.power_cut_folder MOUNT_POINT CONTROL_SOCKET
 
-A flat FUSE folder, held in memory. Bytes of a file are durable once the file was synced; names
-(made, renamed, removed) once the folder was. A cut goes back to what is durable. With a seed,
-some sectors that were written and not synced survive all the same, as on a real disk, whose cache
-writes what it likes in the order it likes.
+A flat FUSE folder, held in memory; `power_cut_disk` says what a cut leaves. Without a seed, what
+was not synced is lost; with one, some of it survives. Every step can be recorded, so that one
+writer's life can be cut at many moments. It can also refuse every change, as a file system does
+that the kernel has made read-only under running programs, or one whose device fails.
 
-It can also refuse every change, as a file system does that the kernel has made read-only under
-running programs, or one whose device fails.
-
-The control socket takes one word and answers one line: `cut`, `cut SEED`, `refuse ERRNO`, `mend`
-or `counts`.
+The control socket takes one line and answers one; `Folder.answer` has them all.
 """
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -23,61 +20,27 @@ import stat
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import mfusepy
 
+from tests.kit.power_cut_disk import SECTOR_BYTES, Disk, History, Inode
 from tests.kit.waiting import wait_until
 
-SECTOR_BYTES = 512
 FREE_BLOCKS = 1 << 20
 
 
-@dataclass(eq=False)
-class Inode:
-    """A file's bytes as processes see them, and as the disk holds them."""
+@dataclass
+class Counts:
+    """What programs asked of the folder. written_bytes: in whole sectors, write by write."""
 
-    number: int
-    live: bytearray = field(default_factory=bytearray)
-    durable: bytes = b""
-    is_dirty: bool = False
-
-    def sync(self) -> None:
-        if self.is_dirty:
-            self.durable = bytes(self.live)
-            self.is_dirty = False
-
-    def write(self, payload: bytes, offset: int) -> None:
-        self.truncate(max(offset, len(self.live)))
-        self.live[offset : offset + len(payload)] = payload
-        self.is_dirty = True
-
-    def truncate(self, length: int) -> None:
-        if length < len(self.live):
-            del self.live[length:]
-            self.is_dirty = True
-        elif length > len(self.live):
-            self.live.extend(bytes(length - len(self.live)))
-            self.is_dirty = True
-
-    def cut(self, chance: random.Random | None) -> None:
-        if not self.is_dirty:
-            return
-        kept = bytearray(self.durable)
-        if chance is not None:
-            # The length may have reached the disk without the bytes.
-            if chance.random() < 0.5:
-                kept = kept[: len(self.live)].ljust(len(self.live), b"\0")
-            for start in range(0, min(len(kept), len(self.live)), SECTOR_BYTES):
-                if chance.random() < 0.5:
-                    end = min(start + SECTOR_BYTES, len(kept), len(self.live))
-                    kept[start:end] = self.live[start:end]
-        self.live = kept
-        self.durable = bytes(kept)
-        self.is_dirty = False
+    syncs: int = 0
+    writes: int = 0
+    written_bytes: int = 0
 
 
 class Folder(mfusepy.Operations):  # type: ignore[misc]
@@ -87,33 +50,70 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._names: dict[str, Inode] = {}
-        self._durable_names: dict[str, Inode] = {}
+        self._disk = Disk()
+        self._history: History | None = None
         self._open: dict[int, Inode] = {}
         self._next = 1
-        self.syncs = 0
-        self.writes = 0
-        self.refusal: int | None = None
+        self._counts = Counts()
+        self._refusal: int | None = None
         """The errno of every change, while it is set."""
-
-    def _change(self) -> None:
-        if self.refusal is not None:
-            raise mfusepy.FuseOSError(self.refusal)
 
     # --- the plug -----------------------------------------------------------------------------
 
     def cut(self, seed: int | None = None) -> None:
-        chance = None if seed is None else random.Random(seed)
         with self._lock:
-            self._names = dict(self._durable_names)
-            for inode in {*self._names.values(), *self._open.values()}:
-                inode.cut(chance)
+            self._disk.cut(_chance(seed))
+
+    def record(self) -> None:
+        """From now on, keep every step: memory for each byte written."""
+        with self._lock:
+            self._history = History(self._disk)
+
+    def answer(self, words: list[str]) -> str:
+        with self._lock:
+            match words:
+                case ["cut", *seed]:
+                    self.cut(*map(int, seed))
+                case ["record"]:
+                    self.record()
+                case ["position"]:
+                    return str(len(self._recorded()))
+                case ["save", position, folder, *seed]:
+                    disk = self._recorded().disk_at(int(position))
+                    files = disk.after_cut(_chance(*map(int, seed)))
+                    for name, content in files.items():
+                        (Path(folder) / name.lstrip("/")).write_bytes(content)
+                case ["rewind", position, *seed]:
+                    self._disk = self._recorded().disk_at(int(position))
+                    self._disk.cut(_chance(*map(int, seed)))
+                    self._history = None
+                case ["refuse", number]:
+                    self._refusal = int(number)
+                case ["mend"]:
+                    self._refusal = None
+                case ["counts"]:
+                    return json.dumps(asdict(self._counts))
+                case _:
+                    return f"error: {words}"
+            return "done"
+
+    def _recorded(self) -> History:
+        if self._history is None:
+            raise AssertionError("nothing was recorded: ask for `record` first")
+        return self._history
+
+    def _do(self, step: Callable[[Disk], None]) -> None:
+        if self._refusal is not None:
+            raise mfusepy.FuseOSError(self._refusal)
+        step(self._disk)
+        if self._history is not None:
+            self._history.note(step)
 
     # --- names --------------------------------------------------------------------------------
 
     def _find(self, path: str, handle: int | None = None) -> Inode:
         found = self._open.get(handle) if handle else None
-        found = found or self._names.get(path)
+        found = found or self._disk.find(path)
         if found is None:
             raise mfusepy.FuseOSError(errno.ENOENT)
         return found
@@ -135,22 +135,20 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
 
     def readdir(self, path: str, fh: int) -> list[str]:
         with self._lock:
-            return [".", "..", *(name[1:] for name in self._names)]
+            return [".", "..", *(name[1:] for name in self._disk.names)]
 
     def create(self, path: str, mode: int, fi: Any = None) -> int:  # noqa: ANN401 - FUSE's own
         with self._lock:
-            self._change()
-            self._names[path] = Inode(self._next + 1)
+            self._do(lambda disk: disk.create(path))
             return self.open(path, os.O_RDWR)
 
     def open(self, path: str, flags: int) -> int:
         with self._lock:
             inode = self._find(path)
-            if self.refusal == errno.EROFS and flags & os.O_ACCMODE != os.O_RDONLY:
-                self._change()
+            if self._refusal == errno.EROFS and flags & os.O_ACCMODE != os.O_RDONLY:
+                raise mfusepy.FuseOSError(errno.EROFS)
             if flags & os.O_TRUNC:
-                self._change()
-                inode.truncate(0)
+                self.truncate(path, 0)
             self._next += 1
             self._open[self._next] = inode
             return self._next
@@ -162,16 +160,14 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
 
     def unlink(self, path: str) -> int:
         with self._lock:
-            self._change()
             self._find(path)
-            del self._names[path]
+            self._do(lambda disk: disk.unlink(path))
         return 0
 
     def rename(self, old: str, new: str) -> int:
         with self._lock:
-            self._change()
-            self._names[new] = self._find(old)
-            del self._names[old]
+            self._find(old)
+            self._do(lambda disk: disk.rename(old, new))
         return 0
 
     # --- bytes --------------------------------------------------------------------------------
@@ -182,28 +178,31 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
 
     def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
         with self._lock:
-            self._change()
-            self._find(path, fh).write(data, offset)
-            self.writes += 1
+            number = self._find(path, fh).number
+            self._do(lambda disk: disk.write(number, data, offset))
+            self._counts.writes += 1
+            # Each write counts as the whole sectors that it touches: a disk knows nothing smaller.
+            first, last = offset // SECTOR_BYTES, (offset + len(data) - 1) // SECTOR_BYTES
+            self._counts.written_bytes += (last - first + 1) * SECTOR_BYTES
         return len(data)
 
     def truncate(self, path: str, length: int, fh: int | None = None) -> int:
         with self._lock:
-            self._change()
-            self._find(path, fh).truncate(length)
+            number = self._find(path, fh).number
+            self._do(lambda disk: disk.truncate(number, length))
         return 0
 
     def fsync(self, path: str, datasync: int, fh: int) -> int:
         with self._lock:
-            self._change()
-            self._find(path, fh).sync()
-            self.syncs += 1
+            number = self._find(path, fh).number
+            self._do(lambda disk: disk.sync(number))
+            self._counts.syncs += 1
         return 0
 
     def fsyncdir(self, path: str, datasync: int, fh: int) -> int:
         with self._lock:
-            self._durable_names = dict(self._names)
-            self.syncs += 1
+            self._do(Disk.sync_names)
+            self._counts.syncs += 1
         return 0
 
     # --- what programs ask for and nobody needs -------------------------------------------------
@@ -225,22 +224,8 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
         return {"f_bsize": 4096, "f_frsize": 4096, "f_namemax": 255, **blocks}
 
 
-def _answer(folder: Folder, word: str) -> str:
-    match word.split():
-        case ["cut"]:
-            folder.cut()
-            return "cut"
-        case ["cut", seed]:
-            folder.cut(int(seed))
-            return "cut"
-        case ["refuse", number]:
-            folder.refusal = int(number)
-            return "refused"
-        case ["mend"]:
-            folder.refusal = None
-            return "mended"
-        case _:
-            return f"{folder.syncs} {folder.writes}"
+def _chance(seed: int | None = None) -> random.Random | None:
+    return None if seed is None else random.Random(seed)
 
 
 def _serve(folder: Folder, path: str) -> None:
@@ -250,7 +235,7 @@ def _serve(folder: Folder, path: str) -> None:
         while True:
             caller, _ = server.accept()
             with caller:
-                caller.sendall(_answer(folder, caller.recv(64).decode()).encode())
+                caller.sendall(folder.answer(caller.recv(4096).decode().split()).encode())
 
 
 class PowerCutFolder:
@@ -299,25 +284,43 @@ class PowerCutFolder:
 
     def cut(self, seed: int | None = None) -> None:
         """Nobody may have a file of it open: end the writer first."""
-        self._ask("cut" if seed is None else f"cut {seed}")
+        self._ask("cut", seed)
 
     def refuse(self, number: int) -> None:
         """Every change fails with this errno, for open files too: `EROFS`, `EIO`, `ENOSPC`."""
-        self._ask(f"refuse {number}")
+        self._ask("refuse", number)
 
     def mend(self) -> None:
         self._ask("mend")
 
-    def counts(self) -> tuple[int, int]:
-        """Syncs and writes so far."""
-        syncs, writes = self._ask("counts").split()
-        return int(syncs), int(writes)
+    def record(self) -> None:
+        """Keep every step from now on, for `position`, `save` and `rewind`."""
+        self._ask("record")
 
-    def _ask(self, word: str) -> str:
+    def position(self) -> int:
+        """How many steps were recorded: every write, sync and change of a name is one."""
+        return int(self._ask("position"))
+
+    def save(self, position: int, folder: Path, seed: int | None = None) -> None:
+        """Write into an ordinary folder what a cut after that many steps would have left."""
+        self._ask("save", position, folder, seed)
+
+    def rewind(self, position: int, seed: int | None = None) -> None:
+        """Go on from such a cut, and record no more. Nobody may have a file of it open."""
+        self._ask("rewind", position, seed)
+
+    def counts(self) -> Counts:
+        """So far."""
+        return Counts(**json.loads(self._ask("counts")))
+
+    def _ask(self, *words: object) -> str:
         with socket.socket(socket.AF_UNIX) as caller:
             caller.connect(str(self._control))
-            caller.sendall(word.encode())
-            return caller.recv(100).decode()
+            caller.sendall(" ".join(str(word) for word in words if word is not None).encode())
+            answer = caller.recv(1000).decode()
+        if not answer or answer.startswith("error"):
+            raise AssertionError(f"the power-cut folder did not do {words}: {answer}")
+        return answer
 
 
 def main(mount_point: str, control: str) -> None:
