@@ -107,9 +107,15 @@ def translated(what: str) -> Iterator[None]:
         raise error_of(what, exc) from exc
 
 
+def _words_of(exc: Exception) -> str:
+    """Of its cause, where the library gave up trying: that it took too long helps nobody."""
+    cause = exc.cause if isinstance(exc, exceptions.RetryError) else None
+    return str(getattr(cause or exc, "message", None) or cause or exc)
+
+
 def error_of(what: str, exc: Exception) -> CloudError:
     """What an error of the library means to the caller."""
-    words = f"{what}: {getattr(exc, 'message', None) or exc}"
+    words = f"{what}: {_words_of(exc)}"
     if isinstance(exc, REFUSED):
         return RejectedError(words)
     if isinstance(exc, (auth.TransportError, *TRANSIENT)):

@@ -62,6 +62,7 @@ def serve(config: Config, parts: Parts = PARTS) -> int:
     with ExitStack() as exits:
         bridge = assembly.make_bridge(config, exits, parts)
         say_start(config)
+        bridge.health.write(bridge.now())  # from now on it has room, whatever fills the disk
         was_asked = supervise(
             bridge.workers,
             bridge.stop,

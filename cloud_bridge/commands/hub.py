@@ -112,8 +112,16 @@ def first_settings(folder: Path) -> Path:
     return path
 
 
-def serve(config: Config, hub: HubConfig, parts: Parts = PARTS) -> int:
-    """Until a stop signal, or until a part of it has died; the exit code."""
+def serve(
+    config: Config,
+    hub: HubConfig,
+    parts: Parts = PARTS,
+    pubsub_kind: type[LocalPubsub] = LocalPubsub,
+) -> int:
+    """Until a stop signal, or until a part of it has died; the exit code.
+
+    parts, pubsub_kind: fault tests put broken ones in.
+    """
     # Blocked before the first thread starts, so that they stay pending until asked for.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with ExitStack() as exits:
@@ -124,13 +132,14 @@ def serve(config: Config, hub: HubConfig, parts: Parts = PARTS) -> int:
                 "port may read, publish and delete"
             )
         pubsub = exits.enter_context(
-            LocalPubsub(hub.data_dir / "pubsub", hub.host, hub.port, hub.max_bytes)
+            pubsub_kind(hub.data_dir / "pubsub", hub.host, hub.port, hub.max_bytes)
         )
         provide(config, hub)
         bridge = assembly.make_bridge(config, exits, parts)
         say_start(config)
         say(f"hub: Pub/Sub on {hub.address}, project {config.pubsub.project}")
         watched = _Watched(bridge, pubsub)
+        bridge.health.write(watched.now())  # from now on it has room, whatever fills the disk
         was_asked = supervise(bridge.workers, bridge.stop, watched.tick, stop_signal_within)
         code = ExitCode.OK if was_asked and not watched.has_died else ExitCode.FAILED
         # First the bridge, so that what is under way is confirmed yet.
