@@ -25,7 +25,6 @@ from cloud_bridge.errors import ConfigError, ExitCode, OutputError
 from cloud_bridge.instance_lock import InstanceLock
 from cloud_bridge.local_pubsub.server import LocalPubsub
 from cloud_bridge.provision.carrying_out import carry_out
-from cloud_bridge.provision.google_admin import GoogleAdmin
 from cloud_bridge.provision.plan import make_plan
 from cloud_bridge.settings_file import read_config
 from cloud_bridge.workers import STOP_SIGNALS, join_all, stop_signal_within, supervise
@@ -99,10 +98,9 @@ def first_settings(folder: Path) -> Path:
     path = folder / SETTINGS_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(_FIRST_SETTINGS)
-    except FileExistsError:
-        return path
+        if path.exists():
+            return path
+        path.write_text(_FIRST_SETTINGS, encoding="utf-8")
     except OSError as exc:
         raise OutputError(
             f"{path}: {exc.strerror}; want a folder that this user can write: name another "
@@ -153,7 +151,7 @@ def serve(
 def provide(config: Config, hub: HubConfig) -> None:
     """Make the topics and subscriptions that are missing. Raises ConfigError, TransientError."""
     plan = make_plan(config.pubsub.project, keep_days=hub.keep_days)
-    with GoogleAdmin(hub.address) as admin:
+    with assembly.make_admin(hub.address) as admin:
         for step in carry_out(plan, admin):
             if step.did != "as wanted":
                 log.info("%s: %s", step.did, step.resource)
