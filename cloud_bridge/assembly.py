@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 from cloud_bridge.clocks import WAITS, SystemClock, Waits
 from cloud_bridge.config import Config
@@ -27,6 +28,9 @@ from cloud_bridge.health import FILE_EVERY_S, Health
 from cloud_bridge.instance_lock import InstanceLock
 from cloud_bridge.ports import CommandSource, DeadLetters, Link, Publisher
 from cloud_bridge.workers import Worker
+
+if TYPE_CHECKING:
+    from cloud_bridge.provision.google_admin import GoogleAdmin
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +125,13 @@ def make_source(config: Config, subscription: str, waits: Waits = WAITS) -> Comm
         waits,
         address=config.pubsub_address,
     )
+
+
+def make_admin(address: str | None = None) -> "GoogleAdmin":
+    """Of Google's Pub/Sub, or of the one at HOST:PORT. Raises ConfigError."""
+    from cloud_bridge.provision.google_admin import GoogleAdmin
+
+    return GoogleAdmin(address)
 
 
 def make_reader(config: Config) -> Reader:

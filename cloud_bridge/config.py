@@ -29,6 +29,15 @@ HUB_PROJECT = "lookout-hub"
 HUB_DOWNLINK = "lookout-downlink-bridge"
 HUB_REGISTRIES = ("home",)
 HUB_DATA_DIR = "/var/lib/lookout-hub"
+HUB_OWN = (
+    "address",
+    "events_topic",
+    "state_topic",
+    "downlink_topic",
+    "downlink_subscription",
+    "credentials_file",
+)
+"""Keys of `[pubsub]` that a hub's file must not have: it makes a Pub/Sub of its own."""
 
 
 class Section(BaseModel):
@@ -191,22 +200,6 @@ class Config(Section):
             names = {"project": HUB_PROJECT, "downlink_subscription": HUB_DOWNLINK}
             filled["pubsub"] = {**names, **filled["pubsub"]}
         return filled
-
-    @model_validator(mode="after")
-    def _a_hub_makes_its_own(self) -> "Config":
-        if self.hub is None:
-            return self
-        for key, own in (
-            ("address", None),
-            ("events_topic", "lookout-events"),
-            ("state_topic", "lookout-state"),
-            ("downlink_topic", "lookout-downlink"),
-            ("downlink_subscription", HUB_DOWNLINK),
-            ("credentials_file", None),
-        ):
-            if getattr(self.pubsub, key) != own:
-                raise ValueError(f"[pubsub] {key}: a hub has its own Pub/Sub; leave this key out")
-        return self
 
     @property
     def pubsub_address(self) -> str | None:

@@ -10,7 +10,13 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cloud_bridge.config import ADDRESS_PATTERN, PROJECT_PATTERN, RESOURCE_PATTERN, Config
+from cloud_bridge.config import (
+    ADDRESS_PATTERN,
+    HUB_OWN,
+    PROJECT_PATTERN,
+    RESOURCE_PATTERN,
+    Config,
+)
 from cloud_bridge.errors import ConfigError
 from device.wire.names import NAME_PATTERN
 
@@ -57,16 +63,29 @@ def parse_config(text: str, name: str, folder: Path | None = None) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as exc:
         lines = _lines_of(text)
-        found = sorted(
-            {_mistake(error, lines) for error in exc.errors(include_url=False)},
-            key=lambda each: each[0],
-        )
+        found = sorted({_mistake(error, lines) for error in exc.errors(include_url=False)})
         raise ConfigError("\n".join(f"{name}:{line}: {words}" for line, words in found)) from exc
+    if config.hub is not None:
+        _refuse_what_a_hub_makes(raw.get("pubsub", {}), text, name)
     repeated = {each for each in config.registries if config.registries.count(each) > 1}
     if repeated:
         at = _lines_of(text).get(("registries",), 1)
         raise ConfigError(f"{name}:{at}: registries: {sorted(repeated)} twice; want each once")
     return config if folder is None else _with_paths_from(config, folder)
+
+
+def _refuse_what_a_hub_makes(pubsub: dict[str, Any], text: str, name: str) -> None:
+    """Raises ConfigError."""
+    lines = _lines_of(text)
+    found = [key for key in HUB_OWN if key in pubsub]
+    if found:
+        raise ConfigError(
+            "\n".join(
+                f"{name}:{lines.get(('pubsub', key), 1)}: pubsub.{key}: found beside [hub], which "
+                "has a Pub/Sub of its own; want this key left out"
+                for key in found
+            )
+        )
 
 
 def _lines_of(text: str) -> dict[tuple[str, ...], int]:
@@ -86,8 +105,7 @@ def _mistake(error: ErrorDetails, lines: dict[tuple[str, ...], int]) -> tuple[in
     location = tuple(str(part) for part in error["loc"])
     names = tuple(str(part) for part in error["loc"] if isinstance(part, str))
     line = next((lines[names[:n]] for n in range(len(names), 0, -1) if names[:n] in lines), 1)
-    where = f"{'.'.join(location)}: " if location else ""
-    return line, f"{where}{_message(error)}"
+    return line, f"{'.'.join(location)}: {_message(error)}"
 
 
 def _message(error: ErrorDetails) -> str:

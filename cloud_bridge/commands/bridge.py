@@ -66,6 +66,7 @@ def serve(
     with ExitStack() as exits:
         bridge = assembly.make_bridge(config, exits, parts)
         say_start(config)
+        bridge.health.write(bridge.now())  # from now on it has room, whatever fills the disk
         was_asked = supervise(
             bridge.workers,
             bridge.stop,

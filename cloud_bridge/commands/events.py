@@ -19,7 +19,6 @@ from cloud_bridge.commands.screen import complain, say
 from cloud_bridge.config import Config, PubsubConfig
 from cloud_bridge.errors import ConfigError, ExitCode, TransientError
 from cloud_bridge.ports import CommandSource, Received
-from cloud_bridge.provision.google_admin import GoogleAdmin
 from cloud_bridge.provision.plan import DAY_S, Subscription
 from cloud_bridge.settings_file import read_config
 
@@ -112,7 +111,7 @@ def _subscription(arguments: argparse.Namespace, config: Config) -> Iterator[str
         min_backoff_s=None,
         max_backoff_s=None,
     )
-    with GoogleAdmin(config.pubsub_address) as admin:
+    with assembly.make_admin(config.pubsub_address) as admin:
         admin.create_subscription(subscription)
         try:
             if not arguments.json:

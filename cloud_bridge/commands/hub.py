@@ -25,7 +25,6 @@ from cloud_bridge.errors import ConfigError, ExitCode, OutputError
 from cloud_bridge.instance_lock import InstanceLock
 from cloud_bridge.local_pubsub.server import LocalPubsub
 from cloud_bridge.provision.carrying_out import carry_out
-from cloud_bridge.provision.google_admin import GoogleAdmin
 from cloud_bridge.provision.plan import make_plan
 from cloud_bridge.settings_file import read_config
 from cloud_bridge.workers import STOP_SIGNALS, join_all, stop_signal_within, supervise
@@ -99,10 +98,9 @@ def first_settings(folder: Path) -> Path:
     path = folder / SETTINGS_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(_FIRST_SETTINGS)
-    except FileExistsError:
-        return path
+        if path.exists():
+            return path
+        path.write_text(_FIRST_SETTINGS, encoding="utf-8")
     except OSError as exc:
         raise OutputError(
             f"{path}: {exc.strerror}; want a folder that this user can write: name another "
@@ -112,8 +110,16 @@ def first_settings(folder: Path) -> Path:
     return path
 
 
-def serve(config: Config, hub: HubConfig, parts: Parts = PARTS) -> int:
-    """Until a stop signal, or until a part of it has died; the exit code."""
+def serve(
+    config: Config,
+    hub: HubConfig,
+    parts: Parts = PARTS,
+    pubsub_kind: type[LocalPubsub] = LocalPubsub,
+) -> int:
+    """Until a stop signal, or until a part of it has died; the exit code.
+
+    parts, pubsub_kind: fault tests put broken ones in.
+    """
     # Blocked before the first thread starts, so that they stay pending until asked for.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with ExitStack() as exits:
@@ -124,13 +130,14 @@ def serve(config: Config, hub: HubConfig, parts: Parts = PARTS) -> int:
                 "port may read, publish and delete"
             )
         pubsub = exits.enter_context(
-            LocalPubsub(hub.data_dir / "pubsub", hub.host, hub.port, hub.max_bytes)
+            pubsub_kind(hub.data_dir / "pubsub", hub.host, hub.port, hub.max_bytes)
         )
         provide(config, hub)
         bridge = assembly.make_bridge(config, exits, parts)
         say_start(config)
         say(f"hub: Pub/Sub on {hub.address}, project {config.pubsub.project}")
         watched = _Watched(bridge, pubsub)
+        bridge.health.write(watched.now())  # from now on it has room, whatever fills the disk
         was_asked = supervise(bridge.workers, bridge.stop, watched.tick, stop_signal_within)
         code = ExitCode.OK if was_asked and not watched.has_died else ExitCode.FAILED
         # First the bridge, so that what is under way is confirmed yet.
@@ -144,7 +151,7 @@ def serve(config: Config, hub: HubConfig, parts: Parts = PARTS) -> int:
 def provide(config: Config, hub: HubConfig) -> None:
     """Make the topics and subscriptions that are missing. Raises ConfigError, TransientError."""
     plan = make_plan(config.pubsub.project, keep_days=hub.keep_days)
-    with GoogleAdmin(hub.address) as admin:
+    with assembly.make_admin(hub.address) as admin:
         for step in carry_out(plan, admin):
             if step.did != "as wanted":
                 log.info("%s: %s", step.did, step.resource)

@@ -7,12 +7,12 @@ import shutil
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
+from cloud_bridge import assembly
 from cloud_bridge.commands.screen import say
 from cloud_bridge.commands.trust_options import Subparsers, checked
 from cloud_bridge.errors import ConfigError, ExitCode
 from cloud_bridge.provision.bigquery import run_sql, table_sql, view_sql
 from cloud_bridge.provision.carrying_out import carry_out, compare, remove
-from cloud_bridge.provision.google_admin import GoogleAdmin
 from cloud_bridge.provision.plan import KEEP_DAYS, PREFIX, Difference, Plan, Table, make_plan
 from cloud_bridge.provision.requests import as_text, subscription_message, topic_message
 from cloud_bridge.settings_file import read_config
@@ -124,7 +124,7 @@ def _print_calls(plan: Plan, *, as_json: bool) -> int:
 
 
 def _remove(plan: Plan, address: str | None, *, as_json: bool) -> int:
-    with GoogleAdmin(address) as admin:
+    with assembly.make_admin(address) as admin:
         for name, was_there in remove(plan, admin):
             did = "removed" if was_there else "not there"
             say(json.dumps({"resource": name, "did": did}) if as_json else f"{did}: {name}")
@@ -134,7 +134,7 @@ def _remove(plan: Plan, address: str | None, *, as_json: bool) -> int:
 
 
 def _check(plan: Plan, address: str | None, *, as_json: bool) -> int:
-    with GoogleAdmin(address) as admin:
+    with assembly.make_admin(address) as admin:
         found = compare(plan, admin)
     for each in found:
         say(json.dumps(_as_json(each)) if as_json else _words(each))
@@ -153,7 +153,7 @@ def _make(plan: Plan, address: str | None, *, as_json: bool) -> int:
     if plan.table is not None and not is_local:
         _run_sql(plan.table, as_json=as_json)
     is_complete = True
-    with GoogleAdmin(address) as admin:
+    with assembly.make_admin(address) as admin:
         for step in carry_out(plan, admin):
             if as_json:
                 left = [_as_json(each) for each in step.left]

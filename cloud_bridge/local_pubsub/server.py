@@ -70,7 +70,7 @@ class LocalPubsub:
             TransientError: another process serves this folder, or listens on the port.
         """
         self._address = f"{host}:{port}"
-        self._lock = InstanceLock(folder, "give this one a data folder of its own")
+        self._lock = InstanceLock(folder, "give this one a --data-dir of its own")
         try:
             self._store = make_store(folder / FILE, max_bytes)
         except BaseException:

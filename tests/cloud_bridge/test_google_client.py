@@ -1,5 +1,6 @@
 """Every gRPC status, on every call of the bridge, becomes the error that says what to do next."""
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.api_core import exceptions
 from google.auth import exceptions as auth
 
 from cloud_bridge.clocks import Waits
@@ -155,6 +157,38 @@ def test_credentials_that_fail_while_running_are_told_apart(
     kind: Callable[[str], Exception], expected: type[CloudError]
 ) -> None:
     assert type(error_of("publishing", kind("away"))) is expected
+
+
+def test_a_library_that_gives_up_trying_says_why() -> None:
+    retry_error: Any = exceptions.RetryError
+    unavailable: Any = exceptions.ServiceUnavailable
+    given_up = retry_error("Timeout of 5.0s exceeded", unavailable("The disk is full"))
+    assert str(error_of("publishing", given_up)) == "publishing: UNAVAILABLE: The disk is full"
+    without = retry_error("Timeout of 5.0s exceeded", None)
+    assert "Timeout of 5.0s" in str(error_of("publishing", without))
+
+
+def test_an_address_from_the_settings_comes_before_that_of_the_environment(
+    refuser: tuple[Refuser, str],
+) -> None:
+    handler, host = refuser
+    handler.code = grpc.StatusCode.UNAUTHENTICATED
+    calls = handler.calls
+    with emulator_host("127.0.0.1:1"):
+        publisher = GooglePublisher(None, HURRIED, address=host)
+        commands = GoogleCommands("projects/p/subscriptions/s", address=host)
+    for call in (publishing, pulling):
+        with pytest.raises(BlockedError):
+            call(publisher, commands)
+    assert handler.calls == calls + 2
+    publisher.close()
+    commands.close()
+
+
+def test_an_address_from_the_settings_needs_no_credentials(refuser: tuple[Refuser, str]) -> None:
+    assert "PUBSUB_EMULATOR_HOST" not in os.environ
+    publisher = GooglePublisher(Path("/nowhere/key.json"), address=refuser[1])
+    publisher.close()
 
 
 def test_credentials_that_cannot_be_read_are_a_mistake_in_the_settings(tmp_path: Path) -> None:

@@ -122,6 +122,17 @@ class BridgeProcess:
         """As systemd does; its exit code."""
         return self._end(signal.SIGTERM)
 
+    def wait(self) -> int:
+        """Until it ends by itself; its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            raise AssertionError("the bridge is not running")
+        try:
+            return process.wait(timeout=20.0)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+
     def _end(self, how: signal.Signals) -> int:
         process, self._process = self._process, None
         if process is None:
@@ -135,6 +146,17 @@ class BridgeProcess:
 
     def wait_for_log(self, words: str, timeout_s: float = 20.0) -> None:
         wait_until(lambda: words in self.log, f"{words!r} in the log", timeout_s)
+
+    def background(self, *words: str) -> "subprocess.Popen[str]":
+        """As `command`, and it runs on."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "cloud_bridge.main", *words, "--config", str(self.settings)],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Another command of `lookout-cloud` with the same settings."""
