@@ -115,8 +115,8 @@ class PubsubConfig(Section):
 class DeadLettersConfig(Section):
     """`[dead_letters]`: what nobody can read, kept in `state_dir`."""
 
-    max_bytes: Annotated[int, Field(ge=64 * 1024)] = 256 * MIB
-    """When they are used up, the bridge stops acknowledging."""
+    max_bytes: Annotated[int, Field(ge=MIB)] = 256 * MIB
+    """When they are used up, the bridge stops acknowledging. One letter may take half a MiB."""
 
 
 class Config(Section):

@@ -102,6 +102,24 @@ def test_a_full_store_of_dead_letters_stops_the_acknowledging_and_says_so() -> N
     assert not stage.health.troubles
 
 
+def test_dead_letters_of_one_batch_need_not_have_room_together() -> None:
+    letters = FakeDeadLetters(1_000, Stage().clock)  # for two
+    stage = Stage(letters=letters)
+    payloads = [b"{%d" % number for number in range(7)]
+    for payload in payloads:
+        stage.link.arrive(TOPIC, payload)
+    stage.take()
+    kept: list[bytes] = []
+    for _ in range(6):  # a person looks at them, and makes room again and again
+        stage.keeping.turn()
+        kept += [each.letter.payload for each in letters.letters()]
+        letters.remove([each.number for each in letters.letters()])
+    assert kept == payloads
+    stage.run()
+    assert stage.link.acknowledged == 7
+    assert not stage.health.troubles
+
+
 def test_one_message_that_pubsub_refuses_is_found_and_the_others_arrive() -> None:
     stage = Stage()
     for seq in range(1, 101):
