@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event
 
@@ -12,7 +11,7 @@ from cloud_bridge.forward.gate import Gate
 from cloud_bridge.forward.outcomes import Dropped, Outcome, Published
 from cloud_bridge.forward.parcel import Parcel
 from cloud_bridge.forward.reading import Reading
-from cloud_bridge.forward.states import StateSlots
+from cloud_bridge.forward.states import Slot, StateSlots
 from cloud_bridge.ports import OutMessage, Publisher, Reporter
 
 log = logging.getLogger(__name__)
@@ -45,6 +44,9 @@ class Retrying:
     def is_ended(self) -> bool:
         return self._stop.is_set()
 
+    def count(self, what: str) -> None:
+        self._reporter.add(what)
+
     def call(self, action: Callable[[], None]) -> None:
         """Raises RejectedError of the action, and EndedError."""
         failures = 0
@@ -61,6 +63,10 @@ class Retrying:
                 failures += 1
                 wait_s = backoff_s(failures, self._jitter(), BLOCKED_LEAST_S, BLOCKED_MOST_S)
                 words = str(exc)
+            except RejectedError:
+                if failures:
+                    self._reporter.well(self._part)  # it answers again
+                raise
             else:
                 if failures:
                     self._reporter.well(self._part)
@@ -175,10 +181,14 @@ class StatePublishing:
             return
         except RejectedError as exc:
             log.warning("a state among %d is refused by Pub/Sub: %s", len(taken), exc)
-            for message in list(taken.values()):
-                self._one(message)
+            for slot, message in taken.items():
+                self._one(slot, message)
 
-    def _one(self, message: OutMessage) -> None:
-        """A newer one follows soon: what is refused, or fails now, is let go."""
-        with suppress(RejectedError, TransientError, BlockedError):
+    def _one(self, slot: Slot, message: OutMessage) -> None:
+        """What is refused is let go, as a newer one follows; what fails now is tried again."""
+        try:
             self._publisher.publish(self._topic, [message])
+        except RejectedError:
+            self._retrying.count("states_refused")
+        except (TransientError, BlockedError):
+            self._slots.put_back({slot: message})

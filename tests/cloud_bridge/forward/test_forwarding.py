@@ -274,6 +274,18 @@ def test_states_are_acknowledged_at_once_and_the_newest_wins() -> None:
     assert stage.health.counts["states_refused"] == 1
 
 
+def test_a_state_without_room_is_counted_and_acknowledged() -> None:
+    stage = Stage()
+    payload = f'{{"run":"{RUN}","words":"{"x" * 250_000}"}}'.encode()
+    for number in range(300):  # 75 MB
+        stage.link.arrive(f"home/devices/box{number}/state", payload)
+    stage.run()
+    counts = stage.health.counts
+    assert counts["states"] + counts["states_dropped"] == 300
+    assert 0 < counts["states_dropped"] < 100
+    assert stage.link.acknowledged == 300
+
+
 def test_events_of_several_devices_and_runs_get_a_receipt_each() -> None:
     stage = Stage()
     for device in ("garden", "door"):
