@@ -3,13 +3,21 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from device.wire.names import NAME_PATTERN
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, Field(min_length=1, max_length=256)]
-FilePath = Annotated[Path, Field(strict=False)]
+
+
+def _without_nul(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("want a path without the character U+0000")
+    return path
+
+
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_without_nul)]
 """Lax: TOML has no paths, only text."""
 
 PROJECT_PATTERN = r"^[a-z][a-z0-9:.-]{4,61}[a-z0-9]$"
