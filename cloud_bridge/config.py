@@ -4,13 +4,21 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from device.wire.names import NAME_PATTERN
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, Field(min_length=1, max_length=256)]
-FilePath = Annotated[Path, Field(strict=False)]
+
+
+def _without_nul(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("want a path without the character U+0000")
+    return path
+
+
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_without_nul)]
 """Lax: TOML has no paths, only text."""
 
 PROJECT_PATTERN = r"^[a-z][a-z0-9:.-]{4,61}[a-z0-9]$"
@@ -136,8 +144,8 @@ class PubsubConfig(Section):
 class DeadLettersConfig(Section):
     """`[dead_letters]`: what nobody can read, kept in `state_dir`."""
 
-    max_bytes: Annotated[int, Field(ge=64 * 1024)] = 256 * MIB
-    """When they are used up, the bridge stops acknowledging."""
+    max_bytes: Annotated[int, Field(ge=MIB)] = 256 * MIB
+    """When they are used up, the bridge stops acknowledging. One letter may take half a MiB."""
 
 
 class HubConfig(Section):

@@ -51,6 +51,17 @@ def read_config(path: Path) -> Config:
 def parse_config(text: str, name: str, folder: Path | None = None) -> Config:
     """name: stands in messages. Raises ConfigError with every mistake, one a line."""
     try:
+        return _parse(text, name, folder)
+    except (RecursionError, ValueError) as exc:
+        # Nothing of ours is three tables deep, or has a number of thousands of digits.
+        raise ConfigError(
+            f"{name}: cannot be read: {str(exc)[:200]}; docs/bridge.md shows how settings are "
+            "written"
+        ) from exc
+
+
+def _parse(text: str, name: str, folder: Path | None) -> Config:
+    try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         place = _TOML_PLACE.search(str(exc))
@@ -154,7 +165,12 @@ def _moved(section: BaseModel, folder: Path) -> dict[str, Any]:
     for key in type(section).model_fields:
         value = getattr(section, key)
         if isinstance(value, Path):
-            moved[key] = folder / value.expanduser()
+            try:
+                moved[key] = folder / value.expanduser()
+            except RuntimeError as exc:
+                raise ConfigError(
+                    f"{key}: got {str(value)!r}; want a path: there is no such user here"
+                ) from exc
         elif isinstance(value, BaseModel):
             moved[key] = value.model_copy(update=_moved(value, folder))
     return moved

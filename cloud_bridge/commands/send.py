@@ -81,7 +81,7 @@ def send_config(arguments: argparse.Namespace) -> int:
     try:
         settings = tomllib.loads(arguments.file.read_text(encoding="utf-8-sig"))
         json.dumps(settings)
-    except (OSError, ValueError, TypeError) as exc:
+    except (OSError, ValueError, TypeError, RecursionError) as exc:
         raise ConfigError(f"{arguments.file}: {exc}; want a TOML file of settings") from exc
     version = arguments.version or SystemClock().wall_ns() // 1_000_000_000
     try:

@@ -195,8 +195,11 @@ class Forwarding:
             self._reporter.add("states_refused")
             log.warning("state refused topic=%s: %s", shown(arrival.topic), exc)
             return
-        self._states.put((place.registry, place.device, place.kind), message)
-        self._reporter.add("states")
+        if self._states.put((place.registry, place.device, place.kind), message):
+            self._reporter.add("states")
+        else:
+            self._reporter.add("states_dropped")
+            log.warning("state dropped, too much of them waits topic=%s", shown(arrival.topic))
 
     def _set_aside(self, arrival: Arrival, reason: str) -> None:
         self._parcel.letters.append(self._reader.letter(arrival, reason))

@@ -48,6 +48,9 @@ class Retrying:
     def is_ended(self) -> bool:
         return self._stop.is_set()
 
+    def count(self, what: str) -> None:
+        self._reporter.add(what)
+
     def call(self, action: Callable[[], None]) -> None:
         """Raises RejectedError of the action, and EndedError."""
         failures = 0
@@ -66,6 +69,10 @@ class Retrying:
                 wait_s = self._waits.blocked(failures, self._jitter())
                 is_told = True
                 words = str(exc)
+            except RejectedError:
+                if failures:
+                    self._reporter.well(self._part)  # it answers again
+                raise
             else:
                 if failures:
                     self._reporter.well(self._part)

@@ -1,8 +1,12 @@
 """The bridge's settings: every mistake with its line, at once."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloud_bridge.errors import ConfigError, ExitCode
 from cloud_bridge.local_pubsub.server import MAX_BYTES
@@ -166,3 +170,61 @@ def test_mistakes_of_a_hub_are_told_like_others() -> None:
 def test_a_bridge_may_name_a_local_pubsub() -> None:
     config = parse_config(LEAST + 'address = "10.0.0.1:8085"\n', "bridge.toml")
     assert config.pubsub_address == "10.0.0.1:8085"
+
+
+HOSTILE = {
+    "a whole number of thousands of digits": "[mqtt]\nport = " + "9" * 5000,
+    "deep lists": LEAST + "[x]\ny = " + "[" * 3000 + "]" * 3000,
+    "deep tables": LEAST + "[" + "a." * 1500 + "b]\n",
+    "somebody who is nobody here": 'state_dir = "~nobody-here/x"\n' + LEAST,
+    "a path with NUL": 'state_dir = "a\\u0000b"\n' + LEAST,
+    "numbers that are none": "[mqtt]\nport = nan\nkeepalive_s = inf\n",
+    "dates": "registries = [2026-01-01, 07:32:00]\n[pubsub]\nproject = 2026-01-01T00:00:00Z\n",
+    "a newline at the end of a name": 'registries = ["home\\n"]\n[pubsub]\nproject = "a-bcde\\n"\n',
+    "a wildcard": 'registries = ["+"]\n[pubsub]\nproject = "some-project"\n',
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_is_refused_in_words(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "bridge.toml", tmp_path)
+    assert len(str(caught.value)) < 2000
+
+
+VALUES = st.recursive(
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec="utf-8"), max_size=20).map(json.dumps)
+    | st.sampled_from(['"home"', '"some-project"', '"a.crt"', "1883", "2026-01-01"]),
+    lambda inner: st.lists(inner, max_size=3).map(lambda found: f"[{', '.join(map(str, found))}]"),
+    max_leaves=4,
+).map(lambda value: str(value).lower() if isinstance(value, bool) else str(value))
+KEYS = st.sampled_from(
+    [
+        "registries",
+        "state_dir",
+        "queue_bytes",
+        "mqtt",
+        "host",
+        "port",
+        "tls",
+        "ca_file",
+        "cert_file",
+        "pubsub",
+        "project",
+        "events_topic",
+        "batch_ms",
+        "mqtt.tls.key_file",
+    ]
+)
+LINES = st.tuples(KEYS, VALUES).map(" = ".join) | KEYS.map(lambda key: f"[{key}]")
+
+
+@given(st.text(max_size=100) | st.lists(LINES, max_size=6).map("\n".join))
+def test_any_text_is_settings_or_a_config_error(text: str) -> None:
+    with suppress(ConfigError):
+        parse_config(text, "bridge.toml", Path("/nowhere"))
+    with suppress(ConfigError):
+        parse_config(f"{LEAST}{text}", "bridge.toml", Path("/nowhere"))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from cloud_bridge.clocks import HandClock
-from cloud_bridge.errors import BlockedError, CloudError, TransientError
+from cloud_bridge.errors import BlockedError, CloudError, RejectedError, TransientError
 from cloud_bridge.forward import states as module
 from cloud_bridge.forward.fake_publisher import FakePublisher
 from cloud_bridge.forward.publishing import Retrying, StatePublishing
@@ -104,6 +104,31 @@ def test_a_mistake_of_ours_loses_no_state() -> None:
         publishing.turn()
     publishing.turn()
     assert publisher.bodies(STATES) == [b"new"]
+
+
+def test_those_beside_a_refused_one_are_tried_again_when_pubsub_fails_just_then() -> None:
+    slots, publisher, stop = StateSlots(), FakePublisher({STATES: 1}), HandStop()
+    publisher.poison = lambda each: each.body == b"poison"
+    for number in range(5):
+        slots.put(("home", f"box{number}", "availability"), message(f"{number}"))
+    slots.put(GARDEN, message("poison"))
+    publishing = make(slots, publisher, stop)
+    # The batch is refused; of the calls for each alone, two fail.
+    publisher.errors.extend([None, None, TransientError("away"), BlockedError("no right")])
+    publishing.turn()
+    publishing.turn()
+    assert sorted(publisher.bodies(STATES)) == [b"0", b"1", b"2", b"3", b"4"]
+    assert len(slots) == 0
+
+
+def test_what_is_refused_in_the_end_leaves_no_trouble_behind() -> None:
+    publisher, health = FakePublisher({STATES: 1}), Health(HandClock())
+    retrying = Retrying("publishing", health, HandStop(), lambda: 0.0)
+    publisher.errors.extend([BlockedError("no right"), BlockedError("no right")])
+    publisher.poison = lambda each: True
+    with pytest.raises(RejectedError):
+        retrying.call(lambda: publisher.publish(STATES, [message("poison")]))
+    assert health.troubles == {}
 
 
 def test_they_are_bounded_by_bytes() -> None:
