@@ -29,8 +29,13 @@ from tests.tools import require_tool
 
 Name: TypeAlias = Literal["device", "broker", "bridge", "pubsub"]
 NAMES: tuple[Name, ...] = ("device", "broker", "bridge", "pubsub")
-WINDOW = 24
-BROKER_LINES = ("max_inflight_messages 2000", "max_packet_size 131072")
+WINDOW = 16
+BROKER_LINES = (
+    "max_inflight_messages 2000",
+    "max_packet_size 131072",
+    "autosave_interval 60",
+    "set_tcp_nodelay true",
+)
 """As `lookout-cloud broker settings` writes it, beside what the kit has."""
 
 MODULES = (
@@ -131,7 +136,8 @@ class Chain:
         make_topics(self.pubsub)
         self.consumer = enter(Storing(self.pubsub, self.pubsub.subscription(EVENTS)))
         self._audit = self.pubsub.subscription(EVENTS)
-        more = {"": "receipts_ms = 20\n"}
+        # Quick steps: a window this small moves `WINDOW` events in each round trip.
+        more = {"": "receipts_ms = 10\n", "pubsub": "batch_ms = 3\n"}
         self.bridge = enter(
             BridgeProcess(
                 folder / "bridge",
