@@ -15,6 +15,7 @@ from cloud_bridge.commands.trust_options import (
     add_json,
     add_output,
     checked,
+    install_dir,
     life,
     open_authority,
     port,
@@ -108,7 +109,7 @@ def _add_settings(actions: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument(
         "--install-dir",
-        type=PurePosixPath,
+        type=install_dir,
         default=PurePosixPath("/etc/mosquitto/lookout"),
         metavar="DIR",
         help="where the files will lie for mosquitto (default: %(default)s)",

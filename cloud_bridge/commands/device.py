@@ -16,6 +16,7 @@ from cloud_bridge.commands.trust_options import (
     add_json,
     add_output,
     checked,
+    install_dir,
     life,
     open_authority,
     port,
@@ -80,7 +81,7 @@ def _add_add(actions: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument(
         "--install-dir",
-        type=PurePosixPath,
+        type=install_dir,
         default=PurePosixPath("/etc/lookout"),
         metavar="DIR",
         help="where the files will lie on the box (default: %(default)s)",

@@ -5,7 +5,7 @@ import json
 import math
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from device.wire.bodies import Part
 from device.wire.errors import WireError
@@ -14,6 +14,29 @@ from device.wire.events import first_mistake
 MAX_DOWN_BYTES = 64 * 1024
 
 CommandVerb: TypeAlias = Literal["classify", "identify", "pause", "resume", "reload", "restart"]
+
+
+def _finite(table: dict[str, Any]) -> dict[str, Any]:
+    """Pydantic lets `NaN` and `1e999` pass where anything may stand, and would write null."""
+    if not _is_finite(table):
+        raise ValueError("found a number that is infinite or none (NaN); want what JSON can say")
+    return table
+
+
+def _is_finite(value: object) -> bool:
+    """As deep as pydantic's JSON reader goes, which is 200."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(_is_finite(each) for each in value.values())
+        case list():
+            return all(_is_finite(each) for each in value)
+    return True
+
+
+Table = Annotated[dict[str, Any], AfterValidator(_finite)]
+"""Whatever JSON can say, by name."""
 
 
 class Command(Part):
@@ -26,7 +49,7 @@ class Command(Part):
     settings file again; `restart`: end, and be started again."""
     expires: str
     """RFC 3339, at most seven days ahead; after it the command is not done."""
-    arguments: dict[str, Any] = {}
+    arguments: Table = {}
     """None of the commands wants any yet."""
 
 
@@ -35,7 +58,7 @@ class DesiredSettings(Part):
 
     version: Annotated[int, Field(ge=1, le=10**15)]
     """Larger than that of the settings taken last."""
-    settings: dict[str, Any]
+    settings: Table
     """As a settings file has them, in JSON, and only what may be desired from afar. They replace
     all that was desired before; an empty table takes everything back."""
 
@@ -50,39 +73,17 @@ def encode_down(part: Part) -> bytes:
 def decode_command(payload: bytes) -> Command:
     """Raises WireError."""
     try:
-        command = Command.model_validate_json(_bounded(payload))
+        return Command.model_validate_json(_bounded(payload))
     except (ValueError, RecursionError) as exc:  # a ValidationError is a ValueError
         raise WireError(f"not a command: {first_mistake(exc)}") from exc
-    if not _is_finite(command.arguments):
-        raise WireError(f"not a command: arguments: {_NOT_FINITE}")
-    return command
 
 
 def decode_desired(payload: bytes) -> DesiredSettings:
     """Raises WireError."""
     try:
-        desired = DesiredSettings.model_validate_json(_bounded(payload))
+        return DesiredSettings.model_validate_json(_bounded(payload))
     except (ValueError, RecursionError) as exc:  # a ValidationError is a ValueError
         raise WireError(f"not desired settings: {first_mistake(exc)}") from exc
-    if not _is_finite(desired.settings):
-        raise WireError(f"not desired settings: settings: {_NOT_FINITE}")
-    return desired
-
-
-_NOT_FINITE = "found a number that is infinite or none (NaN); want those that JSON can say"
-
-
-def _is_finite(value: object) -> bool:
-    """Pydantic reads `NaN` and `1e999` where anything may stand, and would write them as null.
-    As deep as its JSON reader went, which is 200."""
-    match value:
-        case float():
-            return math.isfinite(value)
-        case dict():
-            return all(_is_finite(each) for each in value.values())
-        case list():
-            return all(_is_finite(each) for each in value)
-    return True
 
 
 def _bounded(payload: bytes) -> bytes:

@@ -203,20 +203,8 @@ VALUES = st.recursive(
 ).map(lambda value: str(value).lower() if isinstance(value, bool) else str(value))
 KEYS = st.sampled_from(
     [
-        "registries",
-        "state_dir",
-        "queue_bytes",
-        "mqtt",
-        "host",
-        "port",
-        "tls",
-        "ca_file",
-        "cert_file",
-        "pubsub",
-        "project",
-        "events_topic",
-        "batch_ms",
-        "mqtt.tls.key_file",
+        *("registries", "state_dir", "queue_bytes", "mqtt", "host", "port", "tls", "ca_file"),
+        *("cert_file", "pubsub", "project", "events_topic", "batch_ms", "mqtt.tls.key_file"),
     ]
 )
 LINES = st.tuples(KEYS, VALUES).map(" = ".join) | KEYS.map(lambda key: f"[{key}]")
