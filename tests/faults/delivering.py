@@ -1,11 +1,14 @@
 """A program for the fault tests: real outbox, real uplink, and about a hundred events a second.
 
-    python -m tests.faults.delivering STATE_FOLDER PORT
+    python -m tests.faults.delivering STATE_FOLDER PORT [LOGIN_FOLDER]
 
+LOGIN_FOLDER: of device.crt, device.key and ca.crt, for TLS; read at each connection. With it an
+event leaves the outbox when its receipt comes, else when the broker has acknowledged it.
 It runs until SIGTERM (ends as asked) or SIGKILL. After SIGUSR1 it makes no more events, and goes
 on sending those that are there.
 """
 
+import logging
 import random
 import signal
 import sys
@@ -14,8 +17,8 @@ from pathlib import Path
 from threading import Event, Thread
 
 from device.clocks import SystemClock
-from device.config import MqttConfig
-from device.core.delivery import DeliverySettings
+from device.config import MqttConfig, TlsConfig
+from device.core.delivery import DeliveryMode, DeliverySettings
 from device.messaging.paho_uplink import PahoUplink
 from device.messaging.sqlite_outbox import SqliteOutbox
 from device.pipeline.deliver import Delivery
@@ -45,7 +48,18 @@ def first(previous: PreviousRun | None) -> Draft:
     )
 
 
-def main(state_folder: Path, port: int) -> None:
+def broker(port: int, login: Path | None) -> MqttConfig:
+    if login is None:
+        return MqttConfig(port=port)
+    tls = TlsConfig(
+        ca_file=login / "ca.crt", cert_file=login / "device.crt", key_file=login / "device.key"
+    )
+    return MqttConfig(host="localhost", port=port, tls=tls)
+
+
+def main(state_folder: Path, port: int, login: Path | None = None) -> None:
+    logging.basicConfig(level=logging.INFO)
+    mode: DeliveryMode = "broker" if login is None else "receipts"
     stop, quiet = Event(), Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGUSR1, lambda *_: quiet.set())
@@ -54,14 +68,14 @@ def main(state_folder: Path, port: int) -> None:
             state_folder / "outbox.db", "garden", "home", 100_000_000
         ),
         uplink_factory=lambda run: PahoUplink(
-            MqttConfig(port=port),
+            broker(port, login),
             Topics("home", "garden"),
             run,
             CLOCK,
             # A new try every half second at most: the tests have no minute for a backoff.
             jitter=lambda: 0.0,
         ),
-        settings=DeliverySettings(window=16),
+        settings=DeliverySettings(window=16 if login is None else 512, mode=mode),
         topics=Topics("home", "garden"),
         group_ms=10,
         clock=CLOCK,
@@ -92,4 +106,4 @@ def main(state_folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:]))
