@@ -18,6 +18,7 @@ from cloud_bridge.errors import OutputError
 from cloud_bridge.forward.forwarding import Bounds, Forwarding
 from cloud_bridge.forward.gate import Gate, Watching
 from cloud_bridge.forward.keeping import Keeping
+from cloud_bridge.forward.mistimed import Mistimed
 from cloud_bridge.forward.paho_link import PahoLink
 from cloud_bridge.forward.publishing import Publishing, Retrying, StatePublishing
 from cloud_bridge.forward.reading import Reader
@@ -70,6 +71,7 @@ class Bridge:
     forwarding: Forwarding
     workers: list[Worker]
     link_worker: Worker
+    certificate: Mistimed
     health: Health
     stop: Event
     stop_link: Event
@@ -235,6 +237,7 @@ def make_bridge(config: Config, exits: ExitStack, parts: Parts = PARTS) -> Bridg
         forwarding=forwarding,
         workers=workers,
         link_worker=link_worker,
+        certificate=Mistimed(config.mqtt, clock),
         health=health,
         stop=stop,
         stop_link=stop_link,

@@ -96,6 +96,11 @@ def tick(bridge: Bridge, now: Mapping[str, int]) -> None:
         bridge.health.well("broker")
     elif problem is not None:
         bridge.health.trouble("broker", problem)
+    ending = bridge.certificate.soon()
+    if ending is None:
+        bridge.health.well("certificate")
+    else:
+        bridge.health.trouble("certificate", ending)
     bridge.health.tick(now)
 
 

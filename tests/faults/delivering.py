@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from device.clocks import SystemClock
-from device.config import MqttConfig
+from device.config import MqttConfig, TlsConfig
 from device.core.delivery import DeliveryMode, DeliverySettings
 from device.messaging.paho_uplink import PahoUplink
 from device.messaging.sqlite_outbox import SqliteOutbox
@@ -45,6 +45,18 @@ class Options:
     group_ms: int
     is_calm: bool
     double: str | None
+    login: Path | None
+    """A folder of device.crt, device.key and ca.crt, for TLS; read at each connection."""
+
+    def broker(self) -> MqttConfig:
+        if self.login is None:
+            return MqttConfig(port=self.port)
+        tls = TlsConfig(
+            ca_file=self.login / "ca.crt",
+            cert_file=self.login / "device.crt",
+            key_file=self.login / "device.key",
+        )
+        return MqttConfig(host="localhost", port=self.port, tls=tls)
 
 
 def draft(body: Body) -> Draft:
@@ -78,7 +90,7 @@ def make_delivery(options: Options) -> Delivery:
     def uplink(run: RunId) -> Uplink:
         # Without jitter a new try every half second: short tests have no minute for a backoff.
         jitter = (lambda: 0.0) if options.is_calm else random.random
-        return PahoUplink(MqttConfig(port=options.port), topics, run, CLOCK, jitter)
+        return PahoUplink(options.broker(), topics, run, CLOCK, jitter)
 
     return Delivery(
         outbox_factory=outbox,
@@ -133,6 +145,7 @@ def parse() -> Options:
     parser.add_argument("--group-ms", type=int, default=10)
     parser.add_argument("--jitter", action="store_true", help="wait before new tries as a box does")
     parser.add_argument("--double", choices=[*OUTBOXES, *SETTINGS])
+    parser.add_argument("--login", type=Path, help="folder of a certificate, for TLS")
     given = vars(parser.parse_args())
     return Options(is_calm=not given.pop("jitter"), **given)
 

@@ -55,7 +55,7 @@ def settings_text(folder: Path, broker_port: int, more: Mapping[str, str] | None
         "dead_letters": "",
     }
     for table, lines in (more or {}).items():
-        tables[table] += lines
+        tables[table] = tables.get(table, "") + lines
     return "\n".join(f"[{name}]\n{text}" if name else text for name, text in tables.items())
 
 
