@@ -31,6 +31,10 @@ class HandClock:
         self._mono_ns += round(seconds * 1e9)
         self._wall_ns += round(seconds * 1e9)
 
+    def set_wall(self, wall_ns: int) -> None:
+        """As NTP, or a hand, does."""
+        self._wall_ns = wall_ns
+
 
 def backoff_s(failures: int, jitter: float, least_s: float = 0.2, most_s: float = 3.0) -> float:
     """How long to wait after so many failures in a row; jitter: random, 0 to 1.
