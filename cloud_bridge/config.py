@@ -48,6 +48,20 @@ HUB_OWN = (
 """Keys of `[pubsub]` that a hub's file must not have: it makes a Pub/Sub of its own."""
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches who listens there."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def reachable(host: str, port: int) -> str:
+    """HOST:PORT by which programs of this machine reach who listens there."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}  # noqa: S104
+    return f"{everywhere.get(host, host)}:{port}"
+
+
 class Section(BaseModel):
     """A table of the file."""
 
@@ -166,16 +180,12 @@ class HubConfig(Section):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine reaches it."""
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     @property
     def address(self) -> str:
         """Where programs of this machine find its Pub/Sub."""
-        everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}  # noqa: S104
-        return f"{everywhere.get(self.host, self.host)}:{self.port}"
+        return reachable(self.host, self.port)
 
 
 class Config(Section):

@@ -19,13 +19,12 @@ from cloud_bridge.commands.bridge import (
     tick,
 )
 from cloud_bridge.commands.options import HUB_CONFIG
+from cloud_bridge.commands.providing import provide
 from cloud_bridge.commands.screen import complain, say
 from cloud_bridge.config import Config, HubConfig
 from cloud_bridge.errors import ConfigError, ExitCode, OutputError
 from cloud_bridge.instance_lock import InstanceLock
 from cloud_bridge.local_pubsub.server import LocalPubsub
-from cloud_bridge.provision.carrying_out import carry_out
-from cloud_bridge.provision.plan import make_plan
 from cloud_bridge.settings_file import read_config
 from cloud_bridge.workers import STOP_SIGNALS, join_all, stop_signal_within, supervise
 
@@ -132,7 +131,7 @@ def serve(
         pubsub = exits.enter_context(
             pubsub_kind(hub.data_dir / "pubsub", hub.host, hub.port, hub.max_bytes)
         )
-        provide(config, hub)
+        provide(config.pubsub.project, hub.address, hub.keep_days)
         bridge = assembly.make_bridge(config, exits, parts)
         say_start(config)
         say(f"hub: Pub/Sub on {hub.address}, project {config.pubsub.project}")
@@ -146,23 +145,6 @@ def serve(
         join_all(left, LAST_S)
         leave(bridge, [each for each in left if each.is_alive()], code)
     return code
-
-
-def provide(config: Config, hub: HubConfig) -> None:
-    """Make the topics and subscriptions that are missing. Raises ConfigError, TransientError."""
-    plan = make_plan(config.pubsub.project, keep_days=hub.keep_days)
-    with assembly.make_admin(hub.address) as admin:
-        for step in carry_out(plan, admin):
-            if step.did != "as wanted":
-                log.info("%s: %s", step.did, step.resource)
-            for each in step.left:
-                log.warning(
-                    "left as it is: %s: %s is %s, wanted %s",
-                    each.resource,
-                    each.field,
-                    each.found,
-                    each.wanted,
-                )
 
 
 class _Watched:

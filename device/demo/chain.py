@@ -45,7 +45,7 @@ def start_chain(scene: Scene, parts: Parts, lines: Lines, closing: ExitStack, te
     if scene.far_end is FarEnd.GOOGLE:
         _announce(scene, tell)
         closing.callback(_remove, scene, parts)
-    parts.run("provision", CLOUD, "provision", *_where(scene), within_s=READY_WITHIN_S)
+        parts.run("provision", CLOUD, "provision", *_where(scene), within_s=READY_WITHIN_S)
     bridge = parts.start("bridge", CLOUD, "bridge", "--config", str(scene.bridge_file))
     tell("bridge", "lookout-cloud bridge, from the broker to Pub/Sub and back; no port")
     far_end = parts.start(
@@ -62,8 +62,9 @@ def start_chain(scene: Scene, parts: Parts, lines: Lines, closing: ExitStack, te
 def _start_pubsub(scene: Scene, parts: Parts) -> str:
     """HOST:PORT."""
     pubsub = parts.start(
-        "pubsub", CLOUD, "pubsub", "--data-dir", str(scene.folder / "pubsub"), "--port", "0"
-    )
+        "pubsub", CLOUD, "pubsub", "--data-dir", str(scene.folder / "pubsub"), "--port", "0",
+        "--provision", scene.project,
+    )  # fmt: skip
     parts.wait_for(lambda: f"{LISTENING}{HOST}" in pubsub.log, pubsub, READY_WITHIN_S)
     return pubsub.log.partition(LISTENING)[2].split()[0]
 
