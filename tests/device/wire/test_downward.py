@@ -138,9 +138,9 @@ def test_a_version_that_is_none_is_refused(version: object) -> None:
 def test_a_number_that_json_cannot_say_is_refused(number: bytes) -> None:
     command = golden("command").replace(b'"arguments":{', b'"arguments":{"n":%s,' % number)
     command = command.replace(b",}", b"}")
-    with pytest.raises(WireError, match="arguments: .*found a number"):
+    with pytest.raises(WireError, match=r"arguments: .*found a number"):
         decode_command(command)
-    with pytest.raises(WireError, match="settings: .*found a number"):
+    with pytest.raises(WireError, match=r"settings: .*found a number"):
         decode_desired(b'{"version":1,"settings":{"a":{"b":%s}}}' % number)
 
 
