@@ -2,6 +2,7 @@
 this sees. Only the names of tables and columns are known here."""
 
 import sqlite3
+import zlib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ def read_outbox(path: Path) -> FileContent:
             for number, digits, last_seq in db.execute("SELECT number, digits, last_seq FROM runs")
         }
         events = {
-            (run, seq): bytes(payload)
+            (run, seq): payload if payload.startswith(b"{") else zlib.decompress(payload)
             for run, seq, payload in db.execute("SELECT run, seq, payload FROM events")
         }
         db.execute("COMMIT")
