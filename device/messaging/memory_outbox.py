@@ -130,7 +130,8 @@ class MemoryOutbox:
             if each.stored.row not in self._rows:
                 continue
             event = each.event
-            lost.add(str(event.id.run), event.id.seq, event.subfolder, each.stored.payload)
+            payload = each.stored.payload
+            lost.add(str(event.id.run), event.id.seq, event.subfolder, payload, payload)
             del self._rows[each.stored.row]
         self._size_bytes -= lost.size_bytes
         return lost

@@ -89,11 +89,14 @@ class Lost:
         """Whether it names as many runs as fit into one event."""
         return len(self._ranges) >= MOST_RANGES
 
-    def add(self, run: object, seq: object, subfolder: object, payload: object) -> None:
+    def add(
+        self, run: object, seq: object, subfolder: object, payload: object, stored: object
+    ) -> None:
         """An expelled gap event is counted, and what it told of is not forgotten with it. Values
-        that a damaged file made up are counted, and not passed on."""
+        that a damaged file made up are counted, and not passed on. stored: what the outbox held of
+        the payload."""
         self.rows += 1
-        self.size_bytes += size_of(payload if isinstance(payload, bytes) else b"")
+        self.size_bytes += size_of(stored if isinstance(stored, bytes) else b"")
         is_named = isinstance(subfolder, str) and is_name(subfolder)
         self._counts[str(subfolder) if is_named else "unreadable"] += 1
         with suppress(WireError):

@@ -9,8 +9,11 @@ from time import monotonic
 
 from device.errors import TransientError
 
-FORMAT = 1
+FORMAT = 2
 """`user_version` of the files that this code writes."""
+
+OLD_FORMAT = 1
+"""Payloads as they are sent, the sums in a table of their own, rows numbered by SQLite."""
 
 CHECK_S = 3.0
 """The check at the start reads the whole file; a large one on a slow card is checked in part."""
@@ -20,20 +23,31 @@ DAMAGED_KEPT = 3
 ROOM_BYTES = 200_000
 """With less, a disk is full: a new `-shm` and a few pages of the log take as much."""
 
+# A commit writes every page that it touches, whole: what changes with each event stands in one row,
+# that of the run.
 _SCHEMA = """
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY, digits TEXT NOT NULL, last_seq INTEGER NOT NULL,
-    ended INTEGER NOT NULL
+    ended INTEGER NOT NULL, last_row INTEGER NOT NULL DEFAULT 0,
+    waiting INTEGER NOT NULL DEFAULT 0, size_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE events (
-    row INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, seq INTEGER NOT NULL,
+    row INTEGER PRIMARY KEY, run TEXT NOT NULL, seq INTEGER NOT NULL,
     subfolder TEXT NOT NULL, rank INTEGER NOT NULL, payload BLOB NOT NULL
 ) STRICT;
 CREATE INDEX events_by_rank ON events (rank, row);
-CREATE TABLE totals (
-    only INTEGER PRIMARY KEY CHECK (only = 1), waiting INTEGER NOT NULL, size_bytes INTEGER NOT NULL
-) STRICT;
-INSERT INTO totals VALUES (1, 0, 0);
+"""
+
+# Nothing is copied: a full disk takes it too. The old payloads stay as they are.
+_MIGRATION = """
+ALTER TABLE runs ADD COLUMN last_row INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE runs SET
+    last_row = coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'events'), 0),
+    waiting = coalesce((SELECT max(waiting) FROM totals), 0),
+    size_bytes = coalesce((SELECT max(size_bytes) FROM totals), 0);
+DROP TABLE totals;
 """
 
 
@@ -130,17 +144,18 @@ def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
 def _prepare(db: sqlite3.Connection, synchronous: str) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if version != FORMAT and (version or tables):
+    if version not in (OLD_FORMAT, FORMAT) and (version or tables):
         raise DamagedError(f"the file has format {version}, want {FORMAT}")
     db.execute("PRAGMA journal_mode=WAL")
     db.execute(f"PRAGMA synchronous={synchronous}")
     # A small log: on a full disk it has to fit into the room that the ballast frees.
     db.execute("PRAGMA wal_autocheckpoint=100")
     db.execute("PRAGMA journal_size_limit=1000000")
-    if version == FORMAT:
+    if version:
         _check(db)
-        return
-    db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={FORMAT}; COMMIT;")
+    if version != FORMAT:
+        steps = _MIGRATION if version else _SCHEMA
+        db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={FORMAT}; COMMIT;")
 
 
 def _check(db: sqlite3.Connection) -> None:

@@ -1,7 +1,7 @@
 """The one queue of events: an SQLite file that survives power cuts (WAL, `synchronous=FULL`).
 
-Payloads are stored as they will be sent, so an event is immutable from its commit on. Rows are
-numbered by AUTOINCREMENT: a row number is never used twice, even after its event has left.
+Payloads are stored as they will be sent, compressed by zlib: an event is immutable from its commit
+on. A row number is never used twice, even after its event has left: the run's row has the last one.
 """
 
 import logging
@@ -26,8 +26,17 @@ from device.messaging.outbox_file import (
     put_aside,
     sync_folder,
 )
-from device.messaging.outbox_record import Totals, begin_run, insert, stored_event
+from device.messaging.outbox_record import (
+    Packed,
+    Totals,
+    begin_run,
+    insert,
+    pack,
+    stored_event,
+    unpack,
+)
 from device.ports import Appended, PreviousRun, StoredEvent
+from device.wire.bodies import Gap
 from device.wire.events import Draft, Event, decode
 from device.wire.names import RunId
 
@@ -83,7 +92,7 @@ class SqliteOutbox:
         self._is_lost = False
         """No file is open; every call tries to open one."""
         self._is_closed = False
-        self._last_row = 0
+        self._totals = Totals(last_seq=0, last_row=0, waiting=0, size_bytes=0)
         self._gap_row = 0
         self._unnoted = 0
         """Number of a file put aside that no event tells of; 0: all are told of."""
@@ -131,10 +140,10 @@ class SqliteOutbox:
     def _begin_run(self, db: sqlite3.Connection, known: PreviousRun | None) -> None:
         self._db = db
         with self._transaction():
-            begun = begin_run(db, self._path, known, self._digits, self._last_row)
+            begun = begin_run(db, self._path, known, self._digits, self._totals.last_row)
         sync_folder(self._path.parent)  # the log has a name of its own
         self._run, self._previous = begun.run, begun.previous
-        self._totals, self._last_row = begun.totals, begun.last_row
+        self._totals = begun.totals
         self._numberer = Numberer(self._device, self._registry, begun.run)
         self._gap_row = 0
         self._bad.clear()
@@ -224,7 +233,8 @@ class SqliteOutbox:
         totals = self._totals
         gap_row = self._gap_row
         with self._transaction():
-            needed = sum(size_of(each.payload) for each in number(totals.last_seq))
+            packed = [pack(each) for each in number(totals.last_seq)]
+            needed = sum(each.size_bytes for each in packed)
             is_bad = bool(self._bad)
             while is_bad or (
                 totals.size_bytes + needed > bound_bytes and totals.waiting > len(gaps)
@@ -238,44 +248,42 @@ class SqliteOutbox:
                 is_bad = False
                 expelled += lost.expelled
                 gap = self._numberer.number(replace(like, body=lost.gap()), totals.last_seq + 1)
-                stored.append(insert(self._db, gap))
-                gaps.append(gap.event)
-                gap_row = stored[-1].row
                 totals = totals.without(lost.rows, lost.size_bytes)
-                totals = self._with(totals, [gap])
-            numbered = number(totals.last_seq)
-            stored += [insert(self._db, each) for each in numbered]
-            totals = self._with(totals, numbered)
+                totals = self._insert(pack(gap), totals, stored)
+                gaps.append(gap.event)
+                gap_row = totals.last_row
+            if gaps:
+                packed = [pack(each) for each in number(totals.last_seq)]
+            for each in packed:
+                totals = self._insert(each, totals, stored)
             self._write(totals)
         self._totals = totals
-        self._last_row = stored[-1].row
         self._gap_row = gap_row
         self._bad.clear()
         self._unnoted = 0
         return Appended(
-            events=[each.event for each in numbered],
+            events=[each.numbered.event for each in packed],
             stored=stored,
             expelled=expelled,
             gaps=gaps,
-            oversize=sum(each.is_oversize for each in numbered),
+            oversize=sum(each.numbered.is_oversize for each in packed),
         )
 
-    def _with(self, totals: Totals, more: Sequence[Numbered]) -> Totals:
-        return Totals(
-            last_seq=totals.last_seq + sum(each.event.id.run == self._run for each in more),
-            waiting=totals.waiting + len(more),
-            size_bytes=totals.size_bytes + sum(size_of(each.payload) for each in more),
-        )
+    def _insert(self, packed: Packed, totals: Totals, stored: list[StoredEvent]) -> Totals:
+        is_own = packed.numbered.event.id.run == self._run
+        totals = totals.with_row(packed, is_own)
+        stored.append(insert(self._db, totals.last_row, packed))
+        return totals
 
     def _expel(self, size_bytes: int, gap_row: int) -> Lost:
         """The lowest rank first; the last gap event always, so that there is one and not many."""
         lost = Lost()
         gone = []
         by_rank = (each for each in self._db.execute(_BY_RANK) if each[0] != gap_row)
-        for row, *event in chain(self._db.execute(_GAP, (gap_row,)), by_rank):
+        for row, run, seq, subfolder, stored in chain(self._db.execute(_GAP, (gap_row,)), by_rank):
             if lost.rows and (lost.size_bytes >= size_bytes or lost.is_full):
                 break
-            lost.add(*event)
+            _add(lost, run, seq, subfolder, stored)
             gone.append((row,))
         self._db.executemany("DELETE FROM events WHERE row = ?", gone)
         return lost
@@ -283,7 +291,7 @@ class SqliteOutbox:
     def _drop_bad(self) -> Lost:
         lost = Lost("disk")
         for values in self._bad.values():
-            lost.add(*values)
+            _add(lost, *values)
         self._db.executemany("DELETE FROM events WHERE row = ?", [(row,) for row in self._bad])
         return lost
 
@@ -348,17 +356,24 @@ class SqliteOutbox:
     # --- transactions and errors ------------------------------------------------------------
 
     def _write(self, totals: Totals) -> None:
-        self._db.execute(
-            "UPDATE runs SET last_seq = ? WHERE number = ?", (totals.last_seq, self._run.number)
-        )
         self._write_totals(totals)
         if self._unnoted:
             # Whoever appends first tells of the damage, so with this commit it is told.
             self._db.execute("UPDATE damage SET noted = ?", (self._unnoted,))
 
     def _write_totals(self, totals: Totals) -> None:
+        # The row is made again where a flipped bit gave it another number.
         self._db.execute(
-            "UPDATE totals SET waiting = ?, size_bytes = ?", (totals.waiting, totals.size_bytes)
+            "INSERT INTO runs VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6) ON CONFLICT (number) DO UPDATE"
+            " SET last_seq = ?3, last_row = ?4, waiting = ?5, size_bytes = ?6",
+            (
+                self._run.number,
+                self._run.digits,
+                totals.last_seq,
+                totals.last_row,
+                totals.waiting,
+                totals.size_bytes,
+            ),
         )
 
     @contextmanager
@@ -387,3 +402,9 @@ class SqliteOutbox:
             self._is_lost = True
             self._open_again()
             raise TransientError(f"{self._damage}; a new one is begun") from exc
+
+
+def _add(lost: Lost, run: object, seq: object, subfolder: object, stored: object) -> None:
+    """Only what a gap event says is read: the others are many."""
+    payload = unpack(stored) if subfolder == Gap.subfolder else None
+    lost.add(run, seq, subfolder, payload, stored)

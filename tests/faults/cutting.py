@@ -71,7 +71,9 @@ def open_outbox(path: Path, synchronous: Synchronous) -> SqliteOutbox:
 def draft(chance: random.Random) -> Draft:
     """Of any size from a part of a page to several pages."""
     length = int(10 ** chance.uniform(0.0, 4.0))
-    body = CommandDone(command_id=f"{chance.random()}", result="done", detail="x" * length)
+    body = CommandDone(
+        command_id=f"{chance.random()}", result="done", detail=chance.randbytes(length // 2).hex()
+    )
     return Draft(time_ns=1_764_000_000_000_000_000, mono_ns=1, body=body)
 
 

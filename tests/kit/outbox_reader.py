@@ -2,6 +2,7 @@
 this sees. Only the names of tables and columns are known here."""
 
 import sqlite3
+import zlib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ def read_outbox(path: Path) -> FileContent:
         db.execute("BEGIN")
         runs = _read_runs(db)
         events = {
-            (run, seq): bytes(payload)
+            (run, seq): payload if payload.startswith(b"{") else zlib.decompress(payload)
             for run, seq, payload in db.execute("SELECT run, seq, payload FROM events")
         }
         db.execute("COMMIT")

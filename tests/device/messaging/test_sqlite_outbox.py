@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -277,6 +278,11 @@ BAD_ROWS = {
     " WHERE row = 3",
     "subfolder with a wildcard": "UPDATE events SET subfolder = 'a/#' WHERE row = 3",
     "seq that is none": "UPDATE events SET seq = -4 WHERE row = 3",
+    "payload with a flipped bit": "UPDATE events SET payload = CAST(substr(payload, 1, 60) || x'00'"
+    " || substr(payload, 62) AS BLOB) WHERE row = 3",
+    "payload that is cut": "UPDATE events SET payload = CAST(substr(payload, 1, 60) AS BLOB)"
+    " WHERE row = 3",
+    "payload that is none": "UPDATE events SET payload = zeroblob(200) WHERE row = 3",
 }
 
 
@@ -294,7 +300,7 @@ def test_one_row_that_cannot_be_read_costs_itself_alone_and_a_gap_tells(
     assert isinstance(gap.body, Gap)
     assert gap.body.reason == "disk"
     assert sum(gap.body.counts.values()) == 1
-    if "subfolder" in damage:
+    if "subfolder" in damage or "payload" in damage:
         run = str(outbox.run)
         assert gap.body.ranges == [LostRange(run=run, first=3, last=3, count=1)]
     assert outbox.append_all([DRAFT]).gaps == []
@@ -307,7 +313,7 @@ def test_a_gap_event_that_cannot_be_read_can_still_be_expelled(path: Path) -> No
     for _ in range(200):
         outbox.append_all([DRAFT])
     outbox._db.execute(
-        "UPDATE events SET payload = CAST(x'7b' || substr(payload, 3) AS BLOB)"
+        "UPDATE events SET payload = CAST(x'ff' || substr(payload, 2) AS BLOB)"
         " WHERE subfolder = 'gap'"
     )
     gaps = [gap for _ in range(40) for gap in outbox.append_all([DRAFT]).gaps]
@@ -316,12 +322,80 @@ def test_a_gap_event_that_cannot_be_read_can_still_be_expelled(path: Path) -> No
 
 
 BAD_SUMS = {
-    "no totals": "DELETE FROM totals",
-    "totals of an empty outbox": "UPDATE totals SET waiting = 0, size_bytes = 0",
-    "negative totals": "UPDATE totals SET waiting = -5",
+    "no run": "DELETE FROM runs",
+    "sums of an empty outbox": "UPDATE runs SET waiting = 0, size_bytes = 0",
+    "negative sums": "UPDATE runs SET waiting = -5",
+    "a last row that is too low": "UPDATE runs SET last_row = 0",
     "digits that are no text": "UPDATE runs SET digits = CAST(x'ffffffff' AS TEXT)",
-    "a run number of no box": "INSERT INTO runs VALUES (9223372036854775807, '00000000', 0, 0)",
+    "a run number of no box": "INSERT INTO runs VALUES (9223372036854775807, '00000000', 0, 0,"
+    " 0, 0, 0)",
 }
+
+
+def as_in_format_1(path: Path) -> None:
+    """What an earlier program left: plain payloads, rows numbered by SQLite, sums of their own."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.create_function("plain", 1, zlib.decompress)
+        db.executescript(
+            """
+            BEGIN;
+            CREATE TABLE old (
+                row INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, seq INTEGER NOT NULL,
+                subfolder TEXT NOT NULL, rank INTEGER NOT NULL, payload BLOB NOT NULL
+            ) STRICT;
+            INSERT INTO old SELECT row, run, seq, subfolder, rank, plain(payload) FROM events;
+            DROP TABLE events;
+            ALTER TABLE old RENAME TO events;
+            UPDATE sqlite_sequence SET seq = (SELECT last_row FROM runs);
+            CREATE INDEX events_by_rank ON events (rank, row);
+            CREATE TABLE totals (
+                only INTEGER PRIMARY KEY CHECK (only = 1), waiting INTEGER NOT NULL,
+                size_bytes INTEGER NOT NULL
+            ) STRICT;
+            INSERT INTO totals
+                SELECT 1, count(*), sum(length(payload)) + 120 * count(*) FROM events;
+            ALTER TABLE runs DROP COLUMN last_row;
+            ALTER TABLE runs DROP COLUMN waiting;
+            ALTER TABLE runs DROP COLUMN size_bytes;
+            PRAGMA user_version = 1;
+            COMMIT;
+            """
+        )
+
+
+def test_a_file_of_the_format_before_keeps_its_events_and_its_numbers(path: Path) -> None:
+    outbox = opened(path)
+    outbox.append_all([DRAFT] * 5)
+    theirs = outbox.oldest(10)
+    outbox.remove([theirs[-1].row])
+    outbox._db.close()
+    as_in_format_1(path)
+    for _ in range(2):
+        outbox = opened(path)
+        assert outbox.damage is None
+        assert [each.payload for each in outbox.oldest(4)] == [each.payload for each in theirs[:4]]
+        [new] = outbox.append_all([DRAFT]).stored
+        assert new.row > theirs[-1].row
+        outbox.remove([new.row])
+        assert outbox.waiting == 4
+        outbox.close()
+    outbox = opened(path)
+    assert outbox.run.number == 4
+    outbox.remove([each.row for each in outbox.oldest(10)])
+    assert (outbox.waiting, outbox.size_bytes) == (0, 0)
+    outbox.close()
+
+
+def test_a_run_whose_row_is_gone_gets_it_again_with_the_next_event(path: Path) -> None:
+    outbox = opened(path)
+    outbox.append_all([DRAFT] * 3)
+    outbox._db.execute("UPDATE runs SET number = 77")
+    outbox.append_all([DRAFT])
+    run = outbox.run
+    outbox.close()
+    with closing(sqlite3.connect(path)) as db:
+        found = db.execute("SELECT last_seq, ended FROM runs WHERE number = 1").fetchone()
+    assert (run.number, found) == (1, (4, 1))
 
 
 @pytest.mark.parametrize("damage", BAD_SUMS)
@@ -343,8 +417,8 @@ def test_sums_that_cannot_be_right_cost_no_event(path: Path, damage: str) -> Non
     [
         "DROP TABLE runs",
         "DROP TABLE events",
-        "DROP TABLE totals",
-        "UPDATE sqlite_sequence SET seq = 9223372036854775807",
+        "ALTER TABLE runs DROP COLUMN waiting",
+        "UPDATE runs SET last_row = 9223372036854775807",
     ],
 )
 def test_a_file_that_lacks_what_it_needs_is_put_aside(path: Path, damage: str) -> None:
@@ -354,7 +428,7 @@ def test_a_file_that_lacks_what_it_needs_is_put_aside(path: Path, damage: str) -
     outbox = opened(path)
     assert "damaged-1" in (outbox.damage or "")
     assert outbox.append_all([DRAFT]).stored[0].row < 1000
-    assert outbox.run.number == (1 if "runs" in damage else 6)
+    assert outbox.run.number == (1 if "DROP TABLE runs" in damage else 6)
     outbox.close()
 
 
