@@ -14,6 +14,7 @@ from statistics import median
 from time import monotonic
 from typing import Literal, Protocol, TypeAlias
 
+from device.core.delivery import RECEIPT_FIRST_S
 from tests.kit.bridge import EVENTS, BridgeProcess, make_topics
 from tests.kit.broker import Broker
 from tests.kit.delivering_device import DeliveringDevice
@@ -29,7 +30,7 @@ from tests.tools import require_tool
 
 Name: TypeAlias = Literal["device", "broker", "bridge", "pubsub"]
 NAMES: tuple[Name, ...] = ("device", "broker", "bridge", "pubsub")
-WINDOW = 16
+WINDOW = 12
 BROKER_LINES = (
     "max_inflight_messages 2000",
     "max_packet_size 131072",
@@ -83,6 +84,19 @@ class Fault:
     seconds: float
 
 
+SHARP: tuple[Fault, ...] = (
+    Fault(kills=("device",), seconds=0.1),
+    # What was acknowledged and not confirmed is with bridge and broker alone, and goes with them.
+    Fault(freezes="pubsub", kills=("bridge", "broker"), seconds=1.0),
+    Fault(freezes="broker", seconds=1.0),
+    Fault(kills=("pubsub",), seconds=0.1),
+    Fault(kills=("device", "bridge"), seconds=0.1),
+    Fault(freezes="pubsub", kills=("broker", "bridge"), seconds=1.0),
+    Fault(kills=("pubsub",), seconds=0.1),
+)
+"""A few, each where it hurts most."""
+
+
 def plan(chance: random.Random, kills: int, freezes: int) -> list[Fault]:
     """So many kills, as many of each part; every tenth takes another part with it. Then so many
     freezes, of every part; one in two of Pub/Sub's ends with the broker's whole machine gone."""
@@ -122,7 +136,7 @@ class Chain:
     """All of it, running. A context manager's part: `exits` ends it."""
 
     def __init__(
-        self, folder: Path, exits: ExitStack, parts: Parts, rate: float, window: int = WINDOW
+        self, folder: Path, exits: ExitStack, parts: Parts, rate: float, receipt_s: float
     ) -> None:
         enter = exits.enter_context
         spawn = enter(Nursery(MODULES)).spawn
@@ -149,7 +163,8 @@ class Chain:
             )
         )
         self.bridge.wait_for_log("broker connected")
-        options = ["--delivery", "receipts", "--rate", f"{rate}", "--window", f"{window}"]
+        options = ["--delivery", "receipts", "--rate", f"{rate}", "--window", f"{WINDOW}"]
+        options += ["--receipt-s", f"{receipt_s}"]
         self.device = enter(
             DeliveringDevice(
                 folder / "device",
@@ -234,23 +249,26 @@ def prove(
     *,
     rate: float,
     timeout_s: float,
+    receipt_s: float = RECEIPT_FIRST_S,
     say: Callable[[str], None],
 ) -> Verdict:
     """At least `count` events through a chain that suffers `faults`, spread over them."""
     began_s = monotonic()
     with ExitStack() as exits:
-        chain = Chain(folder, exits, parts, rate)
+        chain = Chain(folder, exits, parts, rate, receipt_s)
         for number, fault in enumerate(faults):
             least = count * number // (len(faults) + 1)
             wait_until(lambda least=least: chain.device.count() >= least, "events", IDLE_S, 0.05)  # type: ignore[misc]
             chain.suffer(fault)
         wait_until(lambda: chain.device.count() >= count, "the last events", IDLE_S)
         say(f"{chain.account}")
+        assert min(chain.account.in_flight) > 0
         broken_s = monotonic() - began_s
         verdict = chain.drain(timeout_s)
         say(
             f"committed={verdict.committed} arrived={verdict.stored} lost={len(verdict.lost)} "
-            f"sent_twice={verdict.repeats} ({verdict.repeated_share:.1%}) "
+            f"sent_twice={verdict.repeats} ({verdict.repeated_share:.1%}), "
+            f"{chain.tap.sent.total() - len(chain.tap.sent)} of it by the device; "
             f"redelivered={verdict.redelivered} most_unanswered={chain.tap.most_unanswered} "
             f"seconds={monotonic() - began_s:.0f}, faults in the first {broken_s:.0f}"
         )
