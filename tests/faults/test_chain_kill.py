@@ -3,14 +3,22 @@ nothing stored twice; and chains that are broken on purpose go red."""
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.chain import SHARP, Parts, plan, prove
+from tests.faults.chain import MODULES, SHARP, Parts, plan, prove
+from tests.kit.nursery import Nursery
+from tests.kit.processes import Spawn
 
 SEED = int(os.environ.get("LOOKOUT_FAULT_SEED") or random.SystemRandom().randrange(1, 10**6))
+
+
+@pytest.fixture(scope="module")
+def spawn() -> Iterator[Spawn]:
+    with Nursery(MODULES) as nursery:
+        yield nursery.spawn
 
 
 @pytest.fixture
@@ -24,22 +32,28 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 
 
 def test_a_hundred_kills_lose_nothing_and_store_nothing_twice(
-    tmp_path: Path, say: Callable[[str], None]
+    tmp_path: Path, say: Callable[[str], None], spawn: Spawn
 ) -> None:
     faults = plan(random.Random(SEED), kills=100, freezes=12)
-    verdict = prove(tmp_path, Parts(), faults, 20_000, rate=160.0, timeout_s=180.0, say=say)
+    verdict = prove(
+        tmp_path, Parts(), faults, 20_000, spawn=spawn, rate=160.0, timeout_s=180.0, say=say
+    )
     assert verdict.repeated_share < 0.05
 
 
-def suffer_sharply(folder: Path, parts: Parts, say: Callable[[str], None]) -> None:
-    prove(folder, parts, SHARP, 1500, rate=160.0, timeout_s=30.0, receipt_s=3.0, say=say)
+def suffer_sharply(
+    folder: Path, parts: Parts, spawn: Spawn, say: Callable[[str], None] = lambda _: None
+) -> None:
+    prove(
+        folder, parts, SHARP, 800, spawn=spawn, rate=200.0, timeout_s=30.0, receipt_s=3.0, say=say
+    )
 
 
 def test_few_faults_where_they_hurt_most_do_no_harm(
-    tmp_path: Path, say: Callable[[str], None]
+    tmp_path: Path, say: Callable[[str], None], spawn: Spawn
 ) -> None:
     """What the broken ones below have to go through, too."""
-    suffer_sharply(tmp_path, Parts(), say)
+    suffer_sharply(tmp_path, Parts(), spawn, say)
 
 
 def device(name: str) -> Parts:
@@ -64,7 +78,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_chain_that_is_broken_on_purpose_goes_red(name: str, tmp_path: Path) -> None:
+def test_a_chain_that_is_broken_on_purpose_goes_red(
+    name: str, tmp_path: Path, spawn: Spawn
+) -> None:
     parts, found_out = BROKEN[name]
     with pytest.raises(AssertionError, match=found_out):
-        suffer_sharply(tmp_path, parts, lambda _: None)
+        suffer_sharply(tmp_path, parts, spawn)
