@@ -17,7 +17,7 @@ from threading import Event, Thread
 
 from device.clocks import SystemClock
 from device.config import MqttConfig, TlsConfig
-from device.core.delivery import DeliveryMode, DeliverySettings
+from device.core.delivery import RECEIPT_FIRST_S, DeliveryMode, DeliverySettings
 from device.messaging.paho_uplink import PahoUplink
 from device.messaging.sqlite_outbox import SqliteOutbox
 from device.pipeline.deliver import Delivery
@@ -43,6 +43,7 @@ class Options:
     rate: float
     window: int
     group_ms: int
+    receipt_s: float
     is_calm: bool
     double: str | None
     login: Path | None
@@ -78,7 +79,9 @@ def first(previous: PreviousRun | None) -> Draft:
 
 def make_delivery(options: Options) -> Delivery:
     topics = Topics(REGISTRY, options.device)
-    settings = DeliverySettings(mode=options.delivery, window=options.window)
+    settings = DeliverySettings(
+        mode=options.delivery, window=options.window, receipt_first_s=options.receipt_s
+    )
     if options.double in SETTINGS:
         settings = SETTINGS[options.double](settings)
     outbox_type = OUTBOXES.get(options.double or "", SqliteOutbox)
@@ -143,6 +146,7 @@ def parse() -> Options:
     parser.add_argument("--rate", type=float, default=100.0, help="events a second")
     parser.add_argument("--window", type=int, default=16)
     parser.add_argument("--group-ms", type=int, default=10)
+    parser.add_argument("--receipt-s", type=float, default=RECEIPT_FIRST_S)
     parser.add_argument("--jitter", action="store_true", help="wait before new tries as a box does")
     parser.add_argument("--double", choices=[*OUTBOXES, *SETTINGS])
     parser.add_argument("--login", type=Path, help="folder of a certificate, for TLS")
