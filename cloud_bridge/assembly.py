@@ -79,7 +79,11 @@ class Bridge:
 
     def now(self) -> dict[str, int]:
         """For the status: what is so at this moment."""
-        return {"in_flight": self.forwarding.held, "connected": int(self.link.is_connected)}
+        return {
+            "in_flight": self.forwarding.held,
+            "connected": int(self.link.is_connected),
+            "worker_deaths": sum(each.deaths for each in self.workers),
+        }
 
 
 def filters_of(config: Config) -> list[str]:

@@ -40,6 +40,7 @@ class Worker(Thread):
         self._deadline_s = deadline_s
         self._last_turn_ns = clock.monotonic_ns()
         self._deaths_ns: deque[int] = deque(maxlen=DEATHS_AT_MOST)
+        self.deaths = 0
         self.error: Exception | None = None
 
     def run(self) -> None:
@@ -53,6 +54,7 @@ class Worker(Thread):
 
     def _survives(self, exc: Exception) -> bool:
         now_ns = self._clock.monotonic_ns()
+        self.deaths += 1
         self._deaths_ns.append(now_ns)
         recent = sum(now_ns - each < DEATHS_WITHIN_NS for each in self._deaths_ns)
         if recent >= DEATHS_AT_MOST:

@@ -93,6 +93,12 @@ class Sending:
                 # It comes again; commands do not wait for it.
                 self._reporter.trouble(VERSIONS_PART, str(exc))
                 continue
+            except Exception:
+                # A mistake of ours: to die of it, again and again, would stop the events too.
+                log.exception("downlink failed on a message attributes=%s", each.attributes)
+                self._reporter.add("down_refused")
+                done.append(each.ack_id)
+                continue
             answer = _Answer()
             self._link.send(
                 downward.topic,

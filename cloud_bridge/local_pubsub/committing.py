@@ -126,9 +126,13 @@ class Committer:
 
 def _tell(told: list[tuple[_Asked, Result]]) -> None:
     for asked, result in told:
+        if asked.then is not None and not isinstance(result, Exception):
+            try:
+                asked.then(result)
+            except Exception as exc:  # a mistake of ours costs its own caller, and no other
+                log.exception("what is on disk was not noted")
+                result = exc
         is_refused = isinstance(result, Exception)
-        if asked.then is not None and not is_refused:
-            asked.then(result)
         if asked.future.done():  # the caller has gone
             continue
         if is_refused:

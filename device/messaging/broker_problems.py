@@ -138,6 +138,11 @@ def of_stall(config: MqttConfig) -> str:
     )
 
 
+def of_mistake(config: MqttConfig, exc: Exception) -> str:
+    found = f"{type(exc).__name__}: {exc}"
+    return f"{place(config)}: what it sent brought out a mistake ({found}); it is tried again"
+
+
 def of_topic(config: MqttConfig, topic: str, found: str) -> str:
     return f"{place(config)}: an event cannot be sent to {topic!r}: {found}"
 

@@ -116,10 +116,15 @@ class PahoUplink:
         return max(self._under_way.event_places - self._is_online_due - self._is_state_due, 0)
 
     def turn(self, timeout_s: float) -> list[int]:
-        if self._client is None:
-            self._get_ready(timeout_s)
-        else:
-            self._work(timeout_s)
+        try:
+            if self._client is None:
+                self._get_ready(timeout_s)
+            else:
+                self._work(timeout_s)
+        except Exception as exc:
+            # paho would go through the packet that brought it out again and again, and no other.
+            self._fail(problems.of_mistake(self._config, exc))
+            raise
         acknowledged, self._acknowledged = self._acknowledged, []
         return acknowledged
 
@@ -178,7 +183,10 @@ class PahoUplink:
         if self._is_closed:
             return
         if self._client is not None and self._is_connected:
-            self._say_goodbye(self._client)
+            try:
+                self._say_goodbye(self._client)
+            except Exception:
+                log.exception("broker left without goodbye host=%s", self._config.host)
         self._drop_client()
         self._is_connected = False
         self._is_closed = True

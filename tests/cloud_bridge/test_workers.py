@@ -26,6 +26,7 @@ def test_a_turn_that_raises_once_is_taken_again() -> None:
     some.join(5.0)
     assert len(turns) == 2
     assert some.error is None
+    assert some.deaths == 1
 
 
 def test_a_turn_that_keeps_raising_ends_the_bridge() -> None:

@@ -87,6 +87,13 @@ class GrpcStage:
         self.device.publish(EVENT_TOPIC, [event_payload(seq, **changes) for seq in seqs])  # type: ignore[arg-type]
         return seqs
 
+    def publish_bad(self, count: int) -> range:
+        """So many that nobody can read, though their ids can be; their seqs."""
+        seqs = range(self._seq + 1, self._seq + count + 1)
+        self._seq += count
+        self.device.publish(EVENT_TOPIC, [event_payload(seq)[:-1] for seq in seqs])
+        return seqs
+
     def publish_state(self, text: str) -> None:
         state = json.dumps({"run": RUN, "note": text}).encode()
         self.device.publish(STATE_TOPIC, [state], retain=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from queue import Empty
 
 from cloud_bridge.assembly import Parts
 from cloud_bridge.clocks import Waits
@@ -21,7 +22,8 @@ from cloud_bridge.forward.gate import Gate, Watching
 from cloud_bridge.forward.keeping import Keeping
 from cloud_bridge.forward.publishing import Publishing, StatePublishing
 from cloud_bridge.forward.reading import Reading
-from cloud_bridge.ports import Letter, Publisher, Reporter
+from cloud_bridge.forward.states import Slot
+from cloud_bridge.ports import Letter, OutMessage, Publisher, Received, Reporter
 from cloud_bridge.settings_file import read_config
 from cloud_bridge.workers import STOP_SIGNALS, stop_signal_within
 
@@ -170,10 +172,104 @@ class AcknowledgingFirst(Sending):
             self._pause(0.1)
 
 
+class _Once:
+    """Raises, the first time that it is asked to."""
+
+    def __init__(self) -> None:
+        self._is_due = True
+
+    def __call__(self) -> None:
+        if self._is_due:
+            self._is_due = False
+            raise KeyError("a mistake, as the test wants")
+
+
+class StumblingForwarding(Forwarding):
+    """A sound one whose thread dies once, with messages in hand."""
+
+    _stumble = _Once()
+
+    def settle(self) -> None:
+        super().settle()
+        if self._parcel.total:
+            self._stumble()
+
+
+class StumblingPublishing(Publishing):
+    """A sound one whose thread dies once, with a parcel in hand."""
+
+    _stumble = _Once()
+
+    def _publish(
+        self,
+        readings: list[Reading],
+        confirmed: list[Reading],
+        refused: list[tuple[Reading, str]],
+    ) -> None:
+        self._stumble()
+        super()._publish(readings, confirmed, refused)
+
+
+class ForgetfulPublishing(StumblingPublishing):
+    """The double: the parcel in hand is lost with the thread."""
+
+    def turn(self) -> None:
+        try:
+            parcel = self._parcels.get(timeout=0.1)
+        except Empty:
+            return
+        self._work(parcel)
+
+
+class StumblingStates(StatePublishing):
+    _stumble = _Once()
+
+    def _publish(self, taken: dict[Slot, OutMessage]) -> None:
+        self._stumble()
+        super()._publish(taken)
+
+
+class StumblingKeeping(Keeping):
+    _stumble = _Once()
+
+    def _keep(self) -> None:
+        self._stumble()
+        super()._keep()
+
+
+class StumblingWatching(HurriedWatching):
+    _stumble = _Once()
+
+    def turn(self) -> None:
+        self._stumble()
+        super().turn()
+
+
+class StumblingSending(Sending):
+    _stumble = _Once()
+
+    def _pass_on(self, received: list[Received]) -> list[str]:
+        if received:
+            self._stumble()
+        return super()._pass_on(received)
+
+
 HURRIED = Parts(waits=WAITS, status_every_s=0.05, watching=HurriedWatching)
+
+STUMBLING = replace(
+    HURRIED,
+    forwarding=StumblingForwarding,
+    publishing=StumblingPublishing,
+    state_publishing=StumblingStates,
+    keeping=StumblingKeeping,
+    watching=StumblingWatching,
+    sending=StumblingSending,
+)
 
 BRIDGES = {
     "sound": HURRIED,
+    "stumbling": STUMBLING,
+    "forgetful": replace(STUMBLING, publishing=ForgetfulPublishing),
     "final-errors": replace(HURRIED, publishing=FinalErrors),
     "confirming-errors": replace(HURRIED, publishing=ConfirmingErrors),
     "silent-errors": replace(HURRIED, publishing=SilentErrors),

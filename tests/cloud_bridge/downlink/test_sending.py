@@ -236,3 +236,41 @@ def test_an_acknowledgement_that_fails_is_told_and_made_up_for(
     scene.sending.turn()
     assert scene.source.held == 0
     assert not scene.health.troubles
+
+
+def test_a_mistake_of_ours_costs_its_own_message_alone(scene: Scene) -> None:
+    class Mistaken(FakeVersions):
+        def admit(self, registry: str, device: str, version: int, digest: str) -> int | None:
+            raise KeyError("a mistake")
+
+    scene.versions = Mistaken()
+    scene.sending = scene.make()
+    scene.put_config(5)
+    scene.put_command()
+    scene.sending.turn()
+    assert [sent.topic for sent in scene.link.sent] == ["home/devices/garden/commands/identify"]
+    assert scene.source.held == 0
+    assert scene.health.counts["down_refused"] == 1
+
+
+def test_settings_whose_version_cannot_be_noted_wait_and_commands_pass(scene: Scene) -> None:
+    class Failing(FakeVersions):
+        is_broken = True
+
+        def admit(self, registry: str, device: str, version: int, digest: str) -> int | None:
+            if self.is_broken:
+                raise TransientError("the disk is full")
+            return super().admit(registry, device, version, digest)
+
+    scene.versions = versions = Failing()
+    scene.sending = scene.make()
+    scene.put_config(5)
+    scene.put_command()
+    scene.sending.turn()
+    assert [sent.topic for sent in scene.link.sent] == ["home/devices/garden/commands/identify"]
+    assert scene.source.held == 1
+    assert scene.health.troubles == {"downlink settings": "the disk is full"}
+    versions.is_broken = False
+    scene.sending.turn()
+    assert scene.source.held == 0
+    assert not scene.health.troubles

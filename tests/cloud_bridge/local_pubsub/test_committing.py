@@ -110,3 +110,23 @@ def test_closing_waits_for_what_was_asked(store: Store, tmp_path: Path) -> None:
     with again.transaction():
         assert len(again.subscriptions()) == 1
     again.close()
+
+
+def test_a_mistake_after_the_commit_costs_its_own_caller_alone(store: Store) -> None:
+    def stumble(_: object) -> None:
+        raise KeyError("a mistake")
+
+    async def work() -> None:
+        committer = Committer(store)
+        go = Event()
+        first = committer.ask(lambda _: go.wait(10.0))
+        stumbling = committer.ask(lambda _: 1, stumble)
+        other = committer.ask(lambda _: 2)
+        go.set()
+        await first
+        with pytest.raises(KeyError):
+            await asyncio.wait_for(stumbling, 10.0)
+        assert await asyncio.wait_for(other, 10.0) == 2
+        await committer.close()
+
+    asyncio.run(work())

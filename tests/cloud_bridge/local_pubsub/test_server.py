@@ -1,5 +1,6 @@
 """The whole service in this process, asked through Google's client library."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -19,7 +20,7 @@ from google.cloud import pubsub_v1
 from google.pubsub_v1 import SchemaServiceClient, types
 
 from cloud_bridge.errors import OutputError, TransientError
-from cloud_bridge.local_pubsub.server import LocalPubsub
+from cloud_bridge.local_pubsub.server import LocalPubsub, _repeat
 from cloud_bridge.local_pubsub.store import Store
 from tests.kit.pubsub_clients import PROJECT, Pubsub, emulator_host
 from tests.kit.waiting import wait_until
@@ -252,3 +253,24 @@ def test_acknowledgements_and_nacks_come_up_the_stream_too(pubsub: Pubsub) -> No
     received = [each for response in responses for each in response.received_messages]
     again = received or pubsub.pull_some(subscription)
     assert [bytes(each.message.data) for each in again] == [b"2"]
+
+
+def test_upkeep_that_raises_is_taken_up_again() -> None:
+    """Else leases would never end again, and nobody would know."""
+
+    async def work() -> int:
+        turns: list[int] = []
+        enough = asyncio.Event()
+
+        async def turn() -> None:
+            turns.append(1)
+            if len(turns) == 3:
+                enough.set()
+            raise KeyError("a mistake")
+
+        task = asyncio.create_task(_repeat(turn, 0.001))
+        await asyncio.wait_for(enough.wait(), 10.0)
+        task.cancel()
+        return len(turns)
+
+    assert asyncio.run(work()) >= 3

@@ -6,20 +6,23 @@ import logging
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from paho.mqtt import client as mqtt
 
 from device.clocks import HandClock, SystemClock
 from device.config import MqttConfig, TlsConfig
+from device.messaging.inbox import Inbox
 from device.messaging.paho_uplink import PahoUplink
 from device.messaging.resolving import Resolve, resolve
 from device.ports import StoredEvent
 from device.wire.names import RunId, Topics
 from tests.kit.broker import Broker, free_port
 from tests.kit.certificates import Authority
+from tests.kit.publisher import Publisher
 from tests.kit.subscriber import Subscriber
 from tests.kit.waiting import wait_until
 from tests.tools import require_tool
@@ -376,3 +379,50 @@ def test_a_broker_that_refuses_a_subscription_is_named_with_the_topic() -> None:
         thread.join(5.0)
     assert "does not let this box listen to home/devices/garden/commands/#" in found
     assert "access rules" in found
+
+
+class Stumbling(Inbox):
+    """Raises for one message, as a mistake in a callback would."""
+
+    def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
+        if message.payload == b"poison":
+            raise KeyError("a mistake in a callback")
+        super()._on_message(client, userdata, message)
+
+
+class Unguarded(PahoUplink):
+    """As it was once: a mistake left the connection as it stood."""
+
+    def _fail(self, problem: str) -> None:
+        if "brought out a mistake" not in problem:
+            super()._fail(problem)
+
+
+def hears_on(broker: Broker, kind: type[PahoUplink]) -> bool:
+    """Whether what comes after a message that brings out a mistake in a callback is heard."""
+    config = MqttConfig(port=broker.port)
+    uplink = kind(config, TOPICS, RUN, SystemClock(), lambda: 0.0)
+    uplink._inbox = Stumbling(config, TOPICS)
+    with closing(uplink), Publisher(broker.port) as publisher:
+        turn_until(uplink, lambda: uplink.is_connected, "it connects")
+        uplink.turn(0.2)
+        publisher.publish(TOPICS.receipts, b"poison", qos=0)
+        with pytest.raises(KeyError, match="a mistake in a callback"):
+            turn_until(uplink, lambda: False, "nothing")
+        assert kind is Unguarded or "it is tried again" in (uplink.problem or "")
+        heard: list[bytes] = []
+        for _ in range(40):
+            publisher.publish(TOPICS.receipts, b"good", qos=0)
+            with suppress(KeyError):
+                uplink.turn(0.05)
+            heard += [each.payload for each in uplink.incoming()]
+        return b"good" in heard
+
+
+def test_a_mistake_in_a_callback_costs_the_connection_and_not_the_uplink(broker: Broker) -> None:
+    assert hears_on(broker, PahoUplink)
+
+
+def test_an_uplink_that_keeps_the_connection_hears_nothing_more(broker: Broker) -> None:
+    """The teeth: paho goes through the same packet for ever."""
+    assert not hears_on(broker, Unguarded)
