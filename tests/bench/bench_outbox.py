@@ -129,9 +129,9 @@ def open_outbox(path: Path, max_bytes: int = NO_BOUND) -> SqliteOutbox:
     return SqliteOutbox(path, "garden", "home", max_bytes)
 
 
-def count_plainly(path: Path) -> None:
+def count_plainly(path: Path) -> int:
     with closing(sqlite3.connect(path)) as db:
-        db.execute("SELECT count(*) FROM events").fetchone()
+        return int(db.execute("SELECT count(*) FROM events").fetchone()[0])
 
 
 def main(say: Callable[[str], int], count: int, where: Path | None) -> None:
