@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
-from cloud_bridge.clocks import SystemClock
+from cloud_bridge.clocks import WAITS, SystemClock, Waits
 from cloud_bridge.config import Config
 from cloud_bridge.downlink.sending import Sending
 from cloud_bridge.downlink.sqlite_versions import SqliteVersions
@@ -17,16 +18,20 @@ from cloud_bridge.errors import OutputError
 from cloud_bridge.forward.forwarding import Bounds, Forwarding
 from cloud_bridge.forward.gate import Gate, Watching
 from cloud_bridge.forward.keeping import Keeping
+from cloud_bridge.forward.mistimed import Mistimed
 from cloud_bridge.forward.paho_link import PahoLink
 from cloud_bridge.forward.publishing import Publishing, Retrying, StatePublishing
 from cloud_bridge.forward.reading import Reader
 from cloud_bridge.forward.receipts import ReceiptBook
 from cloud_bridge.forward.sqlite_dead_letters import SqliteDeadLetters
 from cloud_bridge.forward.states import StateSlots
-from cloud_bridge.health import Health
+from cloud_bridge.health import FILE_EVERY_S, Health
 from cloud_bridge.instance_lock import InstanceLock
-from cloud_bridge.ports import DeadLetters, Link, Publisher
+from cloud_bridge.ports import CommandSource, DeadLetters, Link, Publisher
 from cloud_bridge.workers import Worker
+
+if TYPE_CHECKING:
+    from cloud_bridge.provision.google_admin import GoogleAdmin
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +41,23 @@ LINK_TURN_S = 120.0
 DEAD_LETTERS_FILE = "dead_letters.db"
 VERSIONS_FILE = "downlink.db"
 STATUS_FILE = "status.json"
+DOWNLINK = "downlink"
+"""The worker that waits in Pub/Sub's library for commands most of the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a bridge is made of; fault tests put broken ones in."""
+    """What a bridge is made of; fault tests put broken ones in, and hurried ones."""
 
     link: type[PahoLink] = PahoLink
     forwarding: type[Forwarding] = Forwarding
     keeping: type[Keeping] = Keeping
+    publishing: type[Publishing] = Publishing
+    state_publishing: type[StatePublishing] = StatePublishing
+    watching: type[Watching] = Watching
+    sending: type[Sending] = Sending
+    waits: Waits = WAITS
+    status_every_s: float = FILE_EVERY_S
 
 
 PARTS = Parts()
@@ -58,6 +71,7 @@ class Bridge:
     forwarding: Forwarding
     workers: list[Worker]
     link_worker: Worker
+    certificate: Mistimed
     health: Health
     stop: Event
     stop_link: Event
@@ -95,12 +109,31 @@ def make_dead_letters(config: Config) -> DeadLetters:
     return SqliteDeadLetters(path, config.dead_letters.max_bytes, SystemClock())
 
 
-def make_publisher(config: Config) -> Publisher:
+def make_publisher(config: Config, waits: Waits = WAITS) -> Publisher:
     """Raises ConfigError."""
     # 60 MB and up to a second: commands that look at files alone go without.
     from cloud_bridge.forward.google_pubsub import GooglePublisher
 
-    return GooglePublisher(config.pubsub.credentials_file)
+    return GooglePublisher(config.pubsub.credentials_file, waits, address=config.pubsub_address)
+
+
+def make_source(config: Config, subscription: str, waits: Waits = WAITS) -> CommandSource:
+    """What a subscription of the project holds. Raises ConfigError."""
+    from cloud_bridge.downlink.google_commands import GoogleCommands
+
+    return GoogleCommands(
+        config.pubsub.subscription(subscription),
+        config.pubsub.credentials_file,
+        waits,
+        address=config.pubsub_address,
+    )
+
+
+def make_admin(address: str | None = None) -> "GoogleAdmin":
+    """Of Google's Pub/Sub, or of the one at HOST:PORT. Raises ConfigError."""
+    from cloud_bridge.provision.google_admin import GoogleAdmin
+
+    return GoogleAdmin(address)
 
 
 def make_reader(config: Config) -> Reader:
@@ -125,11 +158,11 @@ def make_bridge(config: Config, exits: ExitStack, parts: Parts = PARTS) -> Bridg
     )
     letters = make_dead_letters(config)
     exits.callback(letters.close)
-    publisher = make_publisher(config)
+    publisher = make_publisher(config, parts.waits)
     exits.callback(publisher.close)
     link = parts.link(config.mqtt, filters_of(config), clock, jitter)
     exits.callback(link.close)
-    health = Health(clock, config.state_dir / STATUS_FILE)
+    health = Health(clock, config.state_dir / STATUS_FILE, parts.status_every_s)
     stop, stop_link = Event(), Event()
     states, gate = StateSlots(), Gate(is_open=not pubsub.check_subscriptions)
     forwarding = parts.forwarding(
@@ -157,35 +190,37 @@ def make_bridge(config: Config, exits: ExitStack, parts: Parts = PARTS) -> Bridg
     link_worker = Worker("link", forwarding.turn, stop_link, clock, jitter, LINK_TURN_S)
     workers = [link_worker]
     for number in range(pubsub.in_flight):
-        publishing = Publishing(
+        publishing = parts.publishing(
             forwarding.to_publish,
             publisher,
             events_topic,
             gate,
             forwarding.tell,
             forwarding.is_stale,
-            Retrying("publishing events", health, stop, jitter),
+            Retrying("publishing events", health, stop, jitter, parts.waits),
         )
         workers.append(worker(f"publisher-{number}", publishing.turn))
-    keeping = parts.keeping(forwarding.to_keep, letters, forwarding.tell, health, stop, jitter)
+    keeping = parts.keeping(
+        forwarding.to_keep, letters, forwarding.tell, health, stop, jitter, parts.waits
+    )
     workers.append(worker("dead-letters", keeping.turn))
-    state_publishing = StatePublishing(
-        states, publisher, state_topic, Retrying("publishing states", health, stop, jitter)
+    state_publishing = parts.state_publishing(
+        states,
+        publisher,
+        state_topic,
+        Retrying("publishing states", health, stop, jitter, parts.waits),
+        health,
     )
     workers.append(worker("states", state_publishing.turn))
     if pubsub.check_subscriptions:
-        watching = Watching(gate, publisher, events_topic, pubsub.check_s, health, stop.wait)
+        watching = parts.watching(gate, publisher, events_topic, pubsub.check_s, health, stop.wait)
         workers.append(worker("subscriptions", watching.turn))
     if pubsub.downlink_subscription is not None:
-        from cloud_bridge.downlink.google_commands import GoogleCommands
-
-        source = GoogleCommands(
-            pubsub.subscription(pubsub.downlink_subscription), pubsub.credentials_file
-        )
+        source = make_source(config, pubsub.downlink_subscription, parts.waits)
         exits.callback(source.close)
         versions = SqliteVersions(config.state_dir / VERSIONS_FILE)
         exits.callback(versions.close)
-        sending = Sending(
+        sending = parts.sending(
             source,
             link,
             versions,
@@ -194,13 +229,15 @@ def make_bridge(config: Config, exits: ExitStack, parts: Parts = PARTS) -> Bridg
             health,
             stop.wait,
             jitter,
+            parts.waits,
         )
-        workers.append(worker("downlink", sending.turn))
+        workers.append(worker(DOWNLINK, sending.turn))
     return Bridge(
         link=link,
         forwarding=forwarding,
         workers=workers,
         link_worker=link_worker,
+        certificate=Mistimed(config.mqtt, clock),
         health=health,
         stop=stop,
         stop_link=stop_link,

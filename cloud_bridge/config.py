@@ -1,15 +1,24 @@
 """Text to the bridge's settings; `/etc/lookout/bridge.toml` as a rule. Parsing opens nothing."""
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from device.wire.names import NAME_PATTERN
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, Field(min_length=1, max_length=256)]
-FilePath = Annotated[Path, Field(strict=False)]
+
+
+def _without_nul(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("want a path without the character U+0000")
+    return path
+
+
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_without_nul)]
 """Lax: TOML has no paths, only text."""
 
 PROJECT_PATTERN = r"^[a-z][a-z0-9:.-]{4,61}[a-z0-9]$"
@@ -19,7 +28,38 @@ RESOURCE_PATTERN = r"^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$"
 Resource = Annotated[str, Field(pattern=RESOURCE_PATTERN)]
 Registry = Annotated[str, Field(pattern=NAME_PATTERN)]
 
+ADDRESS_PATTERN = r"^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+"""HOST:PORT, as `PUBSUB_EMULATOR_HOST` has it."""
+
 MIB = 1024 * 1024
+
+HUB_PROJECT = "lookout-hub"
+HUB_DOWNLINK = "lookout-downlink-bridge"
+HUB_REGISTRIES = ("home",)
+HUB_DATA_DIR = "/var/lib/lookout-hub"
+HUB_OWN = (
+    "address",
+    "events_topic",
+    "state_topic",
+    "downlink_topic",
+    "downlink_subscription",
+    "credentials_file",
+)
+"""Keys of `[pubsub]` that a hub's file must not have: it makes a Pub/Sub of its own."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches who listens there."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def reachable(host: str, port: int) -> str:
+    """HOST:PORT by which programs of this machine reach who listens there."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}  # noqa: S104
+    return f"{everywhere.get(host, host)}:{port}"
 
 
 class Section(BaseModel):
@@ -90,6 +130,9 @@ class PubsubConfig(Section):
     """Where `lookout-cloud send` puts commands and desired settings."""
     downlink_subscription: Resource | None = None
     """Of `downlink_topic`; without it nothing goes down to the devices."""
+    address: Annotated[str, Field(pattern=ADDRESS_PATTERN)] | None = None
+    """HOST:PORT of a local Pub/Sub to be used instead of Google's; when absent, that of
+    PUBSUB_EMULATOR_HOST, if any."""
     credentials_file: FilePath | None = None
     """Key of a service account; what the environment offers when absent."""
     batch_messages: Annotated[int, Field(ge=1, le=1000)] = 500
@@ -115,12 +158,38 @@ class PubsubConfig(Section):
 class DeadLettersConfig(Section):
     """`[dead_letters]`: what nobody can read, kept in `state_dir`."""
 
-    max_bytes: Annotated[int, Field(ge=64 * 1024)] = 256 * MIB
-    """When they are used up, the bridge stops acknowledging."""
+    max_bytes: Annotated[int, Field(ge=MIB)] = 256 * MIB
+    """When they are used up, the bridge stops acknowledging. One letter may take half a MiB."""
+
+
+class HubConfig(Section):
+    """`[hub]`: with this table, which may be empty, the file is a hub's: a bridge that brings its
+    own Pub/Sub."""
+
+    data_dir: FilePath = Path(HUB_DATA_DIR)
+    """Everything that the hub keeps; one hub a folder."""
+    host: Text = "127.0.0.1"
+    """Address that its Pub/Sub listens on. It has no password: whoever reaches it may do all."""
+    port: Port = 8085
+    """Of its Pub/Sub."""
+    max_bytes: Annotated[int, Field(ge=1_000_000)] = 2_000_000_000
+    """Of messages that wait for their readers; when they are used up, events wait on the boxes."""
+    keep_days: Annotated[int, Field(ge=1, le=31)] = 7
+    """How long a message waits for its reader."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        return is_loopback(self.host)
+
+    @property
+    def address(self) -> str:
+        """Where programs of this machine find its Pub/Sub."""
+        return reachable(self.host, self.port)
 
 
 class Config(Section):
-    """The whole file."""
+    """The whole file. With `[hub]` the keys that are needed have defaults."""
 
     registries: Annotated[list[Registry], Field(min_length=1)]
     """Those that this bridge serves."""
@@ -135,3 +204,22 @@ class Config(Section):
     mqtt: MqttConfig = MqttConfig()
     pubsub: PubsubConfig
     dead_letters: DeadLettersConfig = DeadLettersConfig()
+    hub: HubConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_a_hub(cls, raw: Any) -> Any:  # noqa: ANN401 - text from outside
+        if not isinstance(raw, dict) or not isinstance(raw.get("hub"), dict):
+            return raw
+        data_dir = raw["hub"].get("data_dir", HUB_DATA_DIR)
+        own = {"registries": list(HUB_REGISTRIES), "state_dir": f"{data_dir}/bridge", "pubsub": {}}
+        filled = {**own, **raw}
+        if isinstance(filled["pubsub"], dict):
+            names = {"project": HUB_PROJECT, "downlink_subscription": HUB_DOWNLINK}
+            filled["pubsub"] = {**names, **filled["pubsub"]}
+        return filled
+
+    @property
+    def pubsub_address(self) -> str | None:
+        """HOST:PORT of the Pub/Sub that these settings name, if it is not Google's."""
+        return self.pubsub.address if self.hub is None else self.hub.address

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from google.api_core import exceptions
 from google.auth import exceptions as auth
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import pubsub_v1
 from google.oauth2 import service_account
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
@@ -41,14 +42,22 @@ RECONNECT = (
 """gRPC's own waits grow to two minutes: an event would come that long after the line is back."""
 
 
-def quick(transport: Any) -> Any:  # noqa: ANN401 - the library's own
-    """A kind of the library's gRPC transport that reconnects soon."""
+def local_address(named: str | None) -> str | None:
+    """HOST:PORT of the Pub/Sub that is to be used instead of Google's; None: Google's own.
+
+    named: by the settings, before the environment's.
+    """
+    return named or os.environ.get("PUBSUB_EMULATOR_HOST") or None
+
+
+def quick(transport: Any, address: str | None = None) -> Any:  # noqa: ANN401 - the library's own
+    """A kind of the library's gRPC transport that reconnects soon. address: as `local_address`."""
 
     class Quick(transport):  # type: ignore[misc]
         def __init__(self, *, channel: Any = None, **given: Any) -> None:  # noqa: ANN401
-            emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
-            if emulator:
-                channel = grpc.insecure_channel(emulator, options=RECONNECT)
+            local = local_address(address)
+            if local is not None:
+                channel = grpc.insecure_channel(local, options=RECONNECT)
             super().__init__(channel=channel, **given)
 
         @classmethod
@@ -58,20 +67,25 @@ def quick(transport: Any) -> Any:  # noqa: ANN401 - the library's own
     return Quick
 
 
-def make_publisher_client(credentials_file: Path | None) -> Any:  # noqa: ANN401 - the library's own
-    """Raises ConfigError."""
-    return _make(pubsub_v1.PublisherClient, quick(PublisherGrpcTransport), credentials_file)
+def make_publisher_client(credentials_file: Path | None, address: str | None = None) -> Any:  # noqa: ANN401 - the library's own
+    """address: as `local_address`; credentials do not matter there. Raises ConfigError."""
+    transport = quick(PublisherGrpcTransport, address)
+    return _make(pubsub_v1.PublisherClient, transport, credentials_file, address)
 
 
-def make_subscriber_client(credentials_file: Path | None) -> Any:  # noqa: ANN401 - the library's own
-    """Raises ConfigError."""
-    return _make(pubsub_v1.SubscriberClient, quick(SubscriberGrpcTransport), credentials_file)
+def make_subscriber_client(credentials_file: Path | None, address: str | None = None) -> Any:  # noqa: ANN401 - the library's own
+    """address: as `local_address`; credentials do not matter there. Raises ConfigError."""
+    transport = quick(SubscriberGrpcTransport, address)
+    return _make(pubsub_v1.SubscriberClient, transport, credentials_file, address)
 
 
-def _make(kind: Any, transport: Any, credentials_file: Path | None) -> Any:  # noqa: ANN401
+def _make(kind: Any, transport: Any, credentials_file: Path | None, address: str | None) -> Any:  # noqa: ANN401
     given: dict[str, Any] = {"transport": transport}
     try:
-        if credentials_file is not None:
+        if address is not None:
+            anonymous: Any = AnonymousCredentials
+            given["credentials"] = anonymous()
+        elif credentials_file is not None:
             read: Any = service_account.Credentials.from_service_account_file
             given["credentials"] = read(credentials_file)
         return kind(**given)
@@ -80,7 +94,7 @@ def _make(kind: Any, transport: Any, credentials_file: Path | None) -> Any:  # n
         raise ConfigError(
             f"Google Cloud credentials from {where}: {exc}; name a service account's key in "
             "[pubsub] credentials_file, set GOOGLE_APPLICATION_CREDENTIALS, or use a local "
-            "Pub/Sub by PUBSUB_EMULATOR_HOST"
+            "Pub/Sub by [pubsub] address or PUBSUB_EMULATOR_HOST"
         ) from exc
 
 
@@ -95,7 +109,7 @@ def translated(what: str) -> Iterator[None]:
 
 def error_of(what: str, exc: Exception) -> CloudError:
     """What an error of the library means to the caller."""
-    words = f"{what}: {getattr(exc, 'message', None) or exc}"
+    words = f"{what}: {_said(exc)}"
     if isinstance(exc, REFUSED):
         return RejectedError(words)
     if isinstance(exc, (auth.TransportError, *TRANSIENT)):
@@ -112,3 +126,13 @@ def error_of(what: str, exc: Exception) -> CloudError:
     if isinstance(exc, exceptions.Unauthenticated | auth.GoogleAuthError):
         return BlockedError(f"{words}; nothing goes on: mend the credentials and the clock")
     return BlockedError(f"{words}; nothing goes on: look at the project in Google's console")
+
+
+def _said(exc: Exception) -> str:
+    """The status and its words; of the library's own giving up, those of the last try."""
+    last = exc.cause if isinstance(exc, exceptions.RetryError) else None
+    if isinstance(last, Exception):
+        return _said(last)
+    status = getattr(exc, "grpc_status_code", None)
+    words = str(getattr(exc, "message", None) or exc)
+    return words if status is None else f"{status.name}: {words}"

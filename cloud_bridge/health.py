@@ -1,5 +1,6 @@
 """How the bridge is: counters and troubles, once a minute in the log and always in a file."""
 
+import errno
 import json
 import logging
 import os
@@ -14,15 +15,21 @@ from cloud_bridge.ports import Clock
 log = logging.getLogger(__name__)
 
 LOG_EVERY_NS = 60 * 1_000_000_000
-FILE_EVERY_NS = 5 * 1_000_000_000
+BLOCK_BYTES = 4096
+"""The status file ends in spaces, so that on a full disk a longer text has room in its place."""
+
+FILE_EVERY_S = 5.0
 
 
 class Health:
     """Matches `ports.Reporter`. status_file: written whole, or None for none."""
 
-    def __init__(self, clock: Clock, status_file: Path | None = None) -> None:
+    def __init__(
+        self, clock: Clock, status_file: Path | None = None, file_every_s: float = FILE_EVERY_S
+    ) -> None:
         self._clock = clock
         self._file = status_file
+        self._file_every_ns = round(file_every_s * 1e9)
         self._lock = Lock()
         self._counts: Counter[str] = Counter()
         self._troubles: dict[str, str] = {}
@@ -59,7 +66,7 @@ class Health:
     def tick(self, now: Mapping[str, int]) -> None:
         """Say it where that is due. now: what is so at this moment, such as `in_flight`."""
         mono_ns = self._clock.monotonic_ns()
-        if mono_ns - self._written_ns >= FILE_EVERY_NS:
+        if mono_ns - self._written_ns >= self._file_every_ns:
             self._written_ns = mono_ns
             self.write(now)
         if mono_ns - self._logged_ns >= LOG_EVERY_NS:
@@ -80,13 +87,31 @@ class Health:
             "now": dict(now),
             "troubles": self.troubles,
         }
-        fresh = self._file.with_suffix(".new")
+        text = f"{json.dumps(said)}\n".encode()
         try:
-            fresh.write_text(json.dumps(said) + "\n", encoding="utf-8")
-            fresh.replace(self._file)
+            _write_whole(self._file, text + b" " * (-len(text) % BLOCK_BYTES))
         except OSError as exc:
             if not self._is_file_lost:
                 log.error("status file %s: %s", self._file, exc.strerror)
             self._is_file_lost = True
         else:
             self._is_file_lost = False
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Into a new file that then takes its place; on a full disk over the old one, where it fits.
+
+    Raises OSError.
+    """
+    fresh = path.with_suffix(".new")
+    try:
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    except OSError as exc:
+        fresh.unlink(missing_ok=True)
+        has_room = path.exists() and path.stat().st_size >= len(content)
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT) or not has_room:
+            raise
+        with path.open("r+b", buffering=0) as file:
+            file.write(content)
+            file.truncate()

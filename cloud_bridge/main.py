@@ -11,6 +11,8 @@ from cloud_bridge.errors import CloudError
 
 MODULES = {
     "bridge": "cloud_bridge.commands.bridge",
+    "hub": "cloud_bridge.commands.hub",
+    "events": "cloud_bridge.commands.events",
     "deadletters": "cloud_bridge.commands.deadletters",
     "send": "cloud_bridge.commands.send",
     "pubsub": "cloud_bridge.commands.pubsub",

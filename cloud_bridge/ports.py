@@ -48,9 +48,10 @@ class Link(Protocol):
         """Wait for the network and return what came on the present connection, about `room`
         messages at most.
 
-        Connects and reconnects by itself, with backoff and jitter. room: 0 reads nothing, and
-        keeps the connection alive all the same; a socket's worth may come on top. Nothing that
-        the broker or the network does raises.
+        Connects and reconnects by itself, with backoff and jitter. room: 0 reads nothing once it
+        is connected, and keeps the connection alive all the same. A socket's worth may come on
+        top, and while it connects, what the session holds. Nothing that the broker or the network
+        does raises.
         """
 
     def acknowledge(self, mids: Sequence[int]) -> None:

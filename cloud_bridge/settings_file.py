@@ -10,7 +10,13 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cloud_bridge.config import PROJECT_PATTERN, RESOURCE_PATTERN, Config
+from cloud_bridge.config import (
+    ADDRESS_PATTERN,
+    HUB_OWN,
+    PROJECT_PATTERN,
+    RESOURCE_PATTERN,
+    Config,
+)
 from cloud_bridge.errors import ConfigError
 from device.wire.names import NAME_PATTERN
 
@@ -21,6 +27,7 @@ _KEY = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=")
 _WANTED = {
     NAME_PATTERN: 'text like "garden": letters, digits, - and _, a letter first',
     PROJECT_PATTERN: 'a project id like "my-project-123"',
+    ADDRESS_PATTERN: 'HOST:PORT, such as "127.0.0.1:8085"',
     RESOURCE_PATTERN: 'text like "lookout-events": 3 letters or more, a letter first',
 }
 
@@ -44,6 +51,17 @@ def read_config(path: Path) -> Config:
 def parse_config(text: str, name: str, folder: Path | None = None) -> Config:
     """name: stands in messages. Raises ConfigError with every mistake, one a line."""
     try:
+        return _parse(text, name, folder)
+    except (RecursionError, ValueError) as exc:
+        # Nothing of ours is three tables deep, or has a number of thousands of digits.
+        raise ConfigError(
+            f"{name}: cannot be read: {str(exc)[:200]}; docs/bridge.md shows how settings are "
+            "written"
+        ) from exc
+
+
+def _parse(text: str, name: str, folder: Path | None) -> Config:
+    try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         place = _TOML_PLACE.search(str(exc))
@@ -56,16 +74,29 @@ def parse_config(text: str, name: str, folder: Path | None = None) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as exc:
         lines = _lines_of(text)
-        found = sorted(
-            {_mistake(error, lines) for error in exc.errors(include_url=False)},
-            key=lambda each: each[0],
-        )
+        found = sorted({_mistake(error, lines) for error in exc.errors(include_url=False)})
         raise ConfigError("\n".join(f"{name}:{line}: {words}" for line, words in found)) from exc
+    if config.hub is not None:
+        _refuse_what_a_hub_makes(raw.get("pubsub", {}), text, name)
     repeated = {each for each in config.registries if config.registries.count(each) > 1}
     if repeated:
         at = _lines_of(text).get(("registries",), 1)
         raise ConfigError(f"{name}:{at}: registries: {sorted(repeated)} twice; want each once")
     return config if folder is None else _with_paths_from(config, folder)
+
+
+def _refuse_what_a_hub_makes(pubsub: dict[str, Any], text: str, name: str) -> None:
+    """Raises ConfigError."""
+    lines = _lines_of(text)
+    found = [key for key in HUB_OWN if key in pubsub]
+    if found:
+        raise ConfigError(
+            "\n".join(
+                f"{name}:{lines.get(('pubsub', key), 1)}: pubsub.{key}: found beside [hub], which "
+                "has a Pub/Sub of its own; want this key left out"
+                for key in found
+            )
+        )
 
 
 def _lines_of(text: str) -> dict[tuple[str, ...], int]:
@@ -134,7 +165,12 @@ def _moved(section: BaseModel, folder: Path) -> dict[str, Any]:
     for key in type(section).model_fields:
         value = getattr(section, key)
         if isinstance(value, Path):
-            moved[key] = folder / value.expanduser()
+            try:
+                moved[key] = folder / value.expanduser()
+            except RuntimeError as exc:
+                raise ConfigError(
+                    f"{key}: got {str(value)!r}; want a path: there is no such user here"
+                ) from exc
         elif isinstance(value, BaseModel):
             moved[key] = value.model_copy(update=_moved(value, folder))
     return moved

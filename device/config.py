@@ -3,7 +3,7 @@
 Parsing opens and probes nothing. Secrets are files that settings name.
 """
 
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -492,6 +492,11 @@ class Config(Section):
         return {name: output.limits() for name, output in self.outputs.items()}
 
 
+@cache
 def schema() -> dict[str, Any]:
-    """JSON Schema of a settings file; `docs/settings.md` is made from it."""
+    """JSON Schema of a settings file; `docs/settings.md` is made from it. Not to be changed.
+
+    Made once: it takes 40 ms, every mistake in settings asks for it, and settings from afar may
+    have thousands.
+    """
     return Config.model_json_schema()

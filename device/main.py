@@ -10,7 +10,7 @@ from device.commands.screen import complain
 from device.errors import LookoutError
 
 MODULES = {
-    "demo": "device.demo",
+    "demo": "device.demo.command",
     "run": "device.commands.run",
     "classify": "device.commands.classify",
     "watch": "device.commands.watch",

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from cloud_bridge import assembly
 from cloud_bridge.assembly import PARTS, Bridge, Parts
 from cloud_bridge.commands.options import add_config
 from cloud_bridge.config import Config
-from cloud_bridge.errors import ExitCode
+from cloud_bridge.errors import ConfigError, ExitCode
 from cloud_bridge.settings_file import read_config
-from cloud_bridge.workers import STOP_SIGNALS, join_all, stop_signal_within, supervise
+from cloud_bridge.workers import STOP_SIGNALS, Worker, join_all, stop_signal_within, supervise
 
 log = logging.getLogger(__name__)
 
@@ -45,63 +46,92 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def run(arguments: argparse.Namespace) -> int:
     configure_log(as_json=arguments.json)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    return serve(read_config(Path(arguments.config)))
+    config = read_config(Path(arguments.config))
+    if config.hub is not None:
+        raise ConfigError(
+            f"{arguments.config}: has a [hub] table, so it is a hub's; want settings of a bridge, "
+            "or `lookout-cloud hub`"
+        )
+    return serve(config)
 
 
-def serve(config: Config, parts: Parts = PARTS) -> int:
+def serve(
+    config: Config,
+    parts: Parts = PARTS,
+    wait_for_stop: Callable[[float], bool] = stop_signal_within,
+) -> int:
     """Until a stop signal; the exit code."""
     # Blocked before the first thread starts, so that they stay pending until asked for.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with ExitStack() as exits:
         bridge = assembly.make_bridge(config, exits, parts)
-        log.info(
-            "bridge starts registries=%s broker=%s:%d project=%s emulator=%s",
-            ",".join(config.registries),
-            config.mqtt.host,
-            config.mqtt.port_number,
-            config.pubsub.project,
-            os.environ.get("PUBSUB_EMULATOR_HOST", "no"),
-        )
+        say_start(config)
+        bridge.health.write(bridge.now())  # from now on it has room, whatever fills the disk
         was_asked = supervise(
             bridge.workers,
             bridge.stop,
-            lambda: tick(bridge),
-            stop_signal_within,
+            lambda: tick(bridge, bridge.now()),
+            wait_for_stop,
         )
-        end(bridge)
-    return ExitCode.OK if was_asked else ExitCode.FAILED
+        code = ExitCode.OK if was_asked else ExitCode.FAILED
+        leave(bridge, finish(bridge), code)
+    return code
 
 
-def tick(bridge: Bridge) -> None:
-    """Once a second."""
+def say_start(config: Config) -> None:
+    log.info(
+        "bridge starts registries=%s broker=%s:%d project=%s local_pubsub=%s",
+        ",".join(config.registries),
+        config.mqtt.host,
+        config.mqtt.port_number,
+        config.pubsub.project,
+        config.pubsub_address or os.environ.get("PUBSUB_EMULATOR_HOST", "no"),
+    )
+
+
+def tick(bridge: Bridge, now: Mapping[str, int]) -> None:
+    """Once a second. now: for the status."""
     problem = bridge.link.problem
     if bridge.link.is_connected:
         bridge.health.well("broker")
     elif problem is not None:
         bridge.health.trouble("broker", problem)
-    bridge.health.tick(bridge.now())
+    ending = bridge.certificate.soon()
+    if ending is None:
+        bridge.health.well("certificate")
+    else:
+        bridge.health.trouble("certificate", ending)
+    bridge.health.tick(now)
 
 
-def end(bridge: Bridge) -> None:
-    """Let what is under way be confirmed and acknowledged; the rest stays with the broker."""
+def finish(bridge: Bridge, now: Callable[[], Mapping[str, int]] | None = None) -> list[Worker]:
+    """Let what is under way be confirmed and acknowledged; the rest stays with the broker.
+
+    Returns those who did not end: they wait in a library.
+    """
     bridge.stop.set()
-    others = [each for each in bridge.workers if each is not bridge.link_worker]
-    left = join_all(others, FINISH_S)
+    # The downlink waits for commands that will not come: whatever it holds comes again.
+    not_waited_for = (bridge.link_worker.name, assembly.DOWNLINK)
+    join_all([each for each in bridge.workers if each.name not in not_waited_for], FINISH_S)
     bridge.stop_link.set()
     bridge.link.wake()
-    left += join_all([bridge.link_worker], JOIN_S)
+    join_all([bridge.link_worker], JOIN_S)
     if not bridge.link_worker.is_alive():
         bridge.forwarding.settle()
         bridge.forwarding.send_receipts()
-    bridge.health.write(bridge.now())
+    bridge.health.write(bridge.now() if now is None else now())
     log.info("bridge ends counts=%s", json.dumps(bridge.health.counts))
+    return [each for each in bridge.workers if each.is_alive()]
+
+
+def leave(bridge: Bridge, left: Sequence[Worker], code: int) -> None:
+    """End the process where threads are left that wait in a library: they must not hold it.
+    Nothing of theirs is acknowledged, so nothing is lost with them."""
     if left:
-        # Threads that wait in a library must not hold the process: nothing of theirs is
-        # acknowledged, so nothing is lost with them.
-        log.warning("ends without waiting for %s", ", ".join(left))
+        log.warning("ends without waiting for %s", ", ".join(each.name for each in left))
         bridge.link.close()
         logging.shutdown()
-        os._exit(ExitCode.OK)
+        os._exit(code)
 
 
 class _JsonFormatter(logging.Formatter):

@@ -15,6 +15,7 @@ from cloud_bridge.commands.trust_options import (
     add_json,
     add_output,
     checked,
+    install_dir,
     life,
     open_authority,
     port,
@@ -108,7 +109,7 @@ def _add_settings(actions: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument(
         "--install-dir",
-        type=PurePosixPath,
+        type=install_dir,
         default=PurePosixPath("/etc/mosquitto/lookout"),
         metavar="DIR",
         help="where the files will lie for mosquitto (default: %(default)s)",
@@ -220,8 +221,8 @@ def _tell_settings(arguments: argparse.Namespace, registries: Registries, folder
         say("no bridge may read yet: lookout-cloud broker bridge bridge-home, then this again")
     if not has_key:
         say("no certificate yet: lookout-cloud broker certificate HOST")
-    if len(registries.names) > 1:
-        say("several registries have rules for each box: make them again after `device add`")
+    if not registries.are_alone:
+        say("of several registries each box has rules: make them again after `device add`")
     say(f"copy the folder to {arguments.install_dir}: docs/mosquitto.md")
 
 

@@ -29,7 +29,7 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="oldest first, with the reasons")
     listing.add_argument(
-        "--limit", type=int, default=100, help="so many at most (default: %(default)s)"
+        "--limit", type=_number, default=100, help="so many at most (default: %(default)s)"
     )
     retry = actions.add_parser(
         "retry", help="send them to Pub/Sub now; those that arrive are removed"
@@ -41,8 +41,15 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action.set_defaults(run=act)
     for action in (retry, drop):
         which = action.add_mutually_exclusive_group(required=True)
-        which.add_argument("numbers", nargs="*", type=int, metavar="NUMBER", default=[])
+        which.add_argument("numbers", nargs="*", type=_number, metavar="NUMBER", default=[])
         which.add_argument("--all", action="store_true", help="all of them")
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text}: want a number from 1, as `list` shows them")
+    return number
 
 
 def list_them(arguments: argparse.Namespace) -> int:

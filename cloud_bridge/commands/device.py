@@ -16,6 +16,7 @@ from cloud_bridge.commands.trust_options import (
     add_json,
     add_output,
     checked,
+    install_dir,
     life,
     open_authority,
     port,
@@ -27,7 +28,14 @@ from cloud_bridge.trust.handout import SETTINGS, DeviceSettings, refuse_existing
 from cloud_bridge.trust.knock import Door
 from cloud_bridge.trust.ledger import Entry
 from cloud_bridge.trust.names import check_device, check_host, check_registry
-from cloud_bridge.trust.revoking import evict, install_list, reload_broker, revoke, to_revoke
+from cloud_bridge.trust.revoking import (
+    evict,
+    install_list,
+    reload_broker,
+    revoke,
+    role_of,
+    to_revoke,
+)
 
 REGISTRY = "home"
 DAY = "%Y-%m-%d"
@@ -80,7 +88,7 @@ def _add_add(actions: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument(
         "--install-dir",
-        type=PurePosixPath,
+        type=install_dir,
         default=PurePosixPath("/etc/lookout"),
         metavar="DIR",
         help="where the files will lie on the box (default: %(default)s)",
@@ -116,6 +124,11 @@ def _add_revoke(actions: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument("name", metavar="NAME", help="of a box, a bridge, or the broker's host")
     parser.add_argument("--old", action="store_true", help="all but the newest, after a renewal")
+    parser.add_argument(
+        "--role",
+        choices=("device", "bridge", "broker"),
+        help="whom NAME means, where a box is called as the broker's host is",
+    )
     add_ca_dir(parser)
     add_also_trust(parser)
     parser.add_argument(
@@ -180,8 +193,8 @@ def run_renew(arguments: argparse.Namespace) -> int:
     name, folder = arguments.name, arguments.output or Path(arguments.name)
     certificates, _ = other_authorities(arguments.also_trust)
     with open_authority(arguments, may_make=False) as authority:
-        known = authority.ledger.of(name)
-        if not known or known[-1].role != "device":
+        known = authority.ledger.of(name, "device")
+        if not known:
             raise ConfigError(
                 f"{name!r} has no certificate from {authority.folder}; want a box that has: "
                 f"`lookout-cloud device add {name}` makes the first"
@@ -206,7 +219,8 @@ def run_revoke(arguments: argparse.Namespace) -> int:
     name = arguments.name
     certificates, lists = other_authorities(arguments.also_trust)
     with open_authority(arguments, may_make=False) as authority:
-        serials = to_revoke(authority, name, only_old=arguments.old)
+        role = role_of(authority, name, arguments.role)
+        serials = to_revoke(authority, name, role, only_old=arguments.old)
         canary = revoke(authority, serials)
         if arguments.broker_dir is not None:
             install_list(authority, arguments.broker_dir / REVOKED, lists)
@@ -220,7 +234,8 @@ def run_revoke(arguments: argparse.Namespace) -> int:
         if arguments.broker is not None:
             authorities = b"".join([authority.certificate, *certificates])
             door = Door(arguments.broker, arguments.port, authorities)
-            evict(authority, name, canary, door, Event().wait)
+            holder = None if role == "broker" else name
+            evict(authority, holder, canary, door, Event().wait)
             if not arguments.json:
                 say(f"{name}: refused by {door} from now on, its session ended")
         elif not arguments.json:
@@ -256,7 +271,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def _refuse_taken(authority: Authority, name: str, registry: str, *, is_forced: bool) -> None:
-    active = authority.ledger.active(name, authority.now)
+    active = authority.ledger.active(name, "device", authority.now)
     if not active:
         return
     if active[-1].registry != registry:

@@ -5,15 +5,17 @@ import json
 import os
 import shutil
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 
+from cloud_bridge import assembly
 from cloud_bridge.commands.screen import say
 from cloud_bridge.commands.trust_options import Subparsers, checked
-from cloud_bridge.errors import ExitCode
+from cloud_bridge.errors import ConfigError, ExitCode
 from cloud_bridge.provision.bigquery import run_sql, table_sql, view_sql
-from cloud_bridge.provision.carrying_out import carry_out, compare
-from cloud_bridge.provision.google_admin import GoogleAdmin
+from cloud_bridge.provision.carrying_out import carry_out, compare, remove
 from cloud_bridge.provision.plan import KEEP_DAYS, PREFIX, Difference, Plan, Table, make_plan
 from cloud_bridge.provision.requests import as_text, subscription_message, topic_message
+from cloud_bridge.settings_file import read_config
 from cloud_bridge.trust.names import check_registry
 
 
@@ -27,7 +29,14 @@ def add_to(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
             "may be repeated. PUBSUB_EMULATOR_HOST=HOST:PORT leads to a local Pub/Sub."
         ),
     )
-    parser.add_argument("--project", required=True, help="of Google Cloud")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--project", help="of Google Cloud")
+    where.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings of a bridge or a hub, which name the project and where its Pub/Sub is",
+    )
     parser.add_argument(
         "--registry",
         type=checked(check_registry),
@@ -42,9 +51,9 @@ def add_to(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     parser.add_argument(
         "--keep-days",
         type=int,
-        default=KEEP_DAYS,
         metavar="N",
-        help="how long a message waits for its reader, 1 to 31 (default: %(default)s)",
+        help=f"how long a message waits for its reader, 1 to 31 (default: {KEEP_DAYS}, or what the "
+        "settings of a hub say)",
     )
     parser.add_argument(
         "--bigquery",
@@ -58,23 +67,41 @@ def add_to(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     what.add_argument(
         "--check", action="store_true", help="change nothing; name what is not as wanted"
     )
+    what.add_argument(
+        "--remove",
+        action="store_true",
+        help="delete those topics and subscriptions, and what waits in them; wants --yes",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --remove: really")
     parser.add_argument("--json", action="store_true", help="print JSON: one object a line")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    project, address, keep_days = arguments.project, None, KEEP_DAYS
+    if arguments.config is not None:
+        config = read_config(arguments.config)
+        project, address = config.pubsub.project, config.pubsub_address
+        keep_days = KEEP_DAYS if config.hub is None else config.hub.keep_days
     plan = make_plan(
-        arguments.project,
+        project,
         prefix=arguments.prefix,
         registries=arguments.registry,
         dataset=arguments.bigquery,
-        keep_days=arguments.keep_days,
+        keep_days=keep_days if arguments.keep_days is None else arguments.keep_days,
     )
     if arguments.dry_run:
         return _print_calls(plan, as_json=arguments.json)
+    if arguments.remove and not arguments.yes:
+        raise ConfigError(
+            f"--remove would delete {_count(plan)} of {project} that begin with "
+            f"{arguments.prefix}-, and what waits in them; want --yes too, if that is meant"
+        )
+    if arguments.remove:
+        return _remove(plan, address, as_json=arguments.json)
     if arguments.check:
-        return _check(plan, as_json=arguments.json)
-    return _make(plan, as_json=arguments.json)
+        return _check(plan, address, as_json=arguments.json)
+    return _make(plan, address, as_json=arguments.json)
 
 
 def _print_calls(plan: Plan, *, as_json: bool) -> int:
@@ -96,8 +123,18 @@ def _print_calls(plan: Plan, *, as_json: bool) -> int:
     return ExitCode.OK
 
 
-def _check(plan: Plan, *, as_json: bool) -> int:
-    with GoogleAdmin() as admin:
+def _remove(plan: Plan, address: str | None, *, as_json: bool) -> int:
+    with assembly.make_admin(address) as admin:
+        for name, was_there in remove(plan, admin):
+            did = "removed" if was_there else "not there"
+            say(json.dumps({"resource": name, "did": did}) if as_json else f"{did}: {name}")
+    if plan.table is not None and not as_json:
+        say(f"left: the dataset {plan.table.dataset} of BigQuery with its table and its view")
+    return ExitCode.OK
+
+
+def _check(plan: Plan, address: str | None, *, as_json: bool) -> int:
+    with assembly.make_admin(address) as admin:
         found = compare(plan, admin)
     for each in found:
         say(json.dumps(_as_json(each)) if as_json else _words(each))
@@ -111,12 +148,12 @@ def _check(plan: Plan, *, as_json: bool) -> int:
     return ExitCode.FAILED if found else ExitCode.OK
 
 
-def _make(plan: Plan, *, as_json: bool) -> int:
-    is_local = "PUBSUB_EMULATOR_HOST" in os.environ
+def _make(plan: Plan, address: str | None, *, as_json: bool) -> int:
+    is_local = address is not None or "PUBSUB_EMULATOR_HOST" in os.environ
     if plan.table is not None and not is_local:
         _run_sql(plan.table, as_json=as_json)
     is_complete = True
-    with GoogleAdmin() as admin:
+    with assembly.make_admin(address) as admin:
         for step in carry_out(plan, admin):
             if as_json:
                 left = [_as_json(each) for each in step.left]

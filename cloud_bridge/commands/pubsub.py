@@ -1,14 +1,15 @@
 """`lookout-cloud pubsub`: Pub/Sub on this machine, where there is no Google Cloud."""
 
 import argparse
-import ipaddress
 import logging
 import os
 import signal
 import sys
 from pathlib import Path
 
+from cloud_bridge.commands.providing import provide
 from cloud_bridge.commands.screen import complain, say
+from cloud_bridge.config import is_loopback, reachable
 from cloud_bridge.errors import ExitCode
 from cloud_bridge.local_pubsub.server import LEAST_BYTES, MAX_BYTES, LocalPubsub
 from cloud_bridge.workers import STOP_SIGNALS, stop_signal_within
@@ -50,6 +51,12 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="bytes of messages on disk at most (default: %(default)s); when they are used up, "
         "publishers are told to wait",
     )
+    parser.add_argument(
+        "--provision",
+        metavar="PROJECT",
+        help="make topics and subscriptions of this project where they are missing, as `provision` "
+        "does; without Google Cloud any name will do, such as my-project",
+    )
     parser.set_defaults(run=run)
 
 
@@ -58,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # Blocked before the first thread starts, so that they stay pending until asked for.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    if not _is_loopback(arguments.host):
+    if not is_loopback(arguments.host):
         complain(
             f"warning: {arguments.host} is not this machine alone; whoever reaches the port may "
             "read, publish and delete"
@@ -66,18 +73,13 @@ def run(arguments: argparse.Namespace) -> int:
     with LocalPubsub(
         arguments.data_dir, arguments.host, arguments.port, arguments.max_bytes
     ) as pubsub:
+        if arguments.provision is not None:
+            provide(arguments.provision, reachable(arguments.host, pubsub.port))
         say(f"listening on {arguments.host}:{pubsub.port}")
         while pubsub.is_alive():
             if stop_signal_within(1.0):
                 return ExitCode.OK
     return ExitCode.FAILED
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _port(text: str) -> int:

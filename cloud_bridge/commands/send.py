@@ -22,10 +22,14 @@ from cloud_bridge.ports import OutMessage, Received
 from cloud_bridge.settings_file import read_config
 from device.wire.downward import MAX_DOWN_BYTES, Command, CommandVerb, DesiredSettings, encode_down
 from device.wire.errors import WireError
-from device.wire.events import time_text
+from device.wire.events import first_mistake, time_text
 from device.wire.names import is_name
+from device.wire.text import printable
 
 EXPIRES_S = 60.0
+EXPIRES_MOST_S = 7 * 24 * 3600.0
+"""A box refuses what expires later."""
+
 MQTT_S = 15.0
 
 
@@ -53,7 +57,7 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command.add_argument("verb", metavar="VERB", choices=get_args(CommandVerb), help="%(choices)s")
     command.add_argument(
         "--expires-s",
-        type=float,
+        type=_seconds,
         default=EXPIRES_S,
         metavar="N",
         help="not done later than in N seconds (default: %(default)g)",
@@ -81,37 +85,51 @@ def send_config(arguments: argparse.Namespace) -> int:
     try:
         settings = tomllib.loads(arguments.file.read_text(encoding="utf-8-sig"))
         json.dumps(settings)
-    except (OSError, ValueError, TypeError) as exc:
+    except (OSError, ValueError, TypeError, RecursionError) as exc:
         raise ConfigError(f"{arguments.file}: {exc}; want a TOML file of settings") from exc
-    version = arguments.version or SystemClock().wall_ns() // 1_000_000_000
+    version = arguments.version
+    if version is None:
+        version = SystemClock().wall_ns() // 1_000_000_000
     try:
         desired = DesiredSettings(version=version, settings=settings)
     except ValidationError as exc:
-        raise ConfigError(f"--version {version}: {exc.errors()[0]['msg']}") from exc
+        raise ConfigError(f"{arguments.file}, version {version}: {first_mistake(exc)}") from exc
     _send(arguments, CONFIG, encode_down(desired), {"version": version})
     return ExitCode.OK
 
 
 def send_command(arguments: argparse.Namespace) -> int:
     expires_ns = SystemClock().wall_ns() + round(arguments.expires_s * 1e9)
-    command = Command(
-        id=secrets.token_hex(8),
-        command=arguments.verb,
-        expires=time_text(expires_ns),
-        arguments=dict(_argument(text) for text in arguments.argument),
-    )
+    try:
+        command = Command(
+            id=secrets.token_hex(8),
+            command=arguments.verb,
+            expires=time_text(expires_ns),
+            arguments=dict(_argument(text) for text in arguments.argument),
+        )
+    except ValidationError as exc:
+        raise ConfigError(f"--argument: {first_mistake(exc)}") from exc
     _send(arguments, COMMAND, encode_down(command), {"id": command.id, "expires": command.expires})
     return ExitCode.OK
 
 
 def _argument(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
+    key, equals, value = printable(text).partition("=")
     if not key or not equals:
         raise ConfigError(f"--argument {text!r}: want KEY=VALUE")
     try:
         return key, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return key, value
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= EXPIRES_MOST_S:
+        raise argparse.ArgumentTypeError(
+            f"{text} seconds; want more than 0, and {EXPIRES_MOST_S:g} (seven days) at most"
+        )
+    return seconds
 
 
 def _send(arguments: argparse.Namespace, kind: str, body: bytes, told: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cloud_bridge.errors import ConfigError
 from cloud_bridge.trust.authority import Authority
@@ -79,6 +79,13 @@ def checked(check: Callable[[str], str]) -> Callable[[str], str]:
             raise argparse.ArgumentTypeError(str(exc)) from exc
 
     return typed
+
+
+def install_dir(text: str) -> PurePosixPath:
+    """Stands in settings files: a line's end in it would begin a setting of its own."""
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a folder here; want printable text")
+    return PurePosixPath(text)
 
 
 def port(text: str) -> int:

@@ -1,48 +1,59 @@
 """Google's subscriber behind the downlink's port: its low-level Pull and Acknowledge calls."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from google.api_core import exceptions
 from google.api_core.retry import Retry, if_exception_type
 from google.pubsub_v1 import types
 
+from cloud_bridge.clocks import WAITS, Waits
 from cloud_bridge.errors import BlockedError, RejectedError
 from cloud_bridge.google_client import make_subscriber_client, translated
 from cloud_bridge.ports import Received
 
-PULL_S = 5.0
-CALL_S = 10.0
-LIBRARY_RETRY_S = 3.0
 AT_ONCE = 100
 
 
 class GoogleCommands:
-    """Matches `ports.CommandSource`. subscription: `projects/P/subscriptions/S`."""
+    """Matches `ports.CommandSource`. subscription: `projects/P/subscriptions/S`.
+
+    address: HOST:PORT of a Pub/Sub that is not Google's; else the environment's.
+    """
 
     def __init__(
         self,
         subscription: str,
         credentials_file: Path | None = None,
-        library_retry_s: float = LIBRARY_RETRY_S,
+        waits: Waits = WAITS,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        address: str | None = None,
     ) -> None:
         """Raises ConfigError."""
+        self._monotonic_s = monotonic_s
         self._retry = Retry(
             predicate=if_exception_type(exceptions.Aborted, exceptions.ServiceUnavailable),
             initial=0.1,
             maximum=1.0,
-            timeout=library_retry_s,
+            timeout=waits.library_retry_s,
         )
+        self._waits = waits
         self._subscription = subscription
-        self._client = make_subscriber_client(credentials_file)
+        self._client = make_subscriber_client(credentials_file, address)
 
     def pull(self) -> list[Received]:
         request = types.PullRequest(subscription=self._subscription, max_messages=AT_ONCE)
+        began_s = self._monotonic_s()
         try:
             with translated(f"pulling from {self._subscription}"):
                 try:
-                    answer = self._client.pull(request=request, retry=None, timeout=PULL_S)
+                    answer = self._client.pull(
+                        request=request, retry=None, timeout=self._waits.pull_s
+                    )
                 except exceptions.DeadlineExceeded:
+                    if self._monotonic_s() - began_s < self._waits.pull_s / 2:
+                        raise  # not our deadline: something on the way is in trouble
                     return []  # nothing came
         except RejectedError as exc:
             raise BlockedError(f"{exc}; mend [pubsub] downlink_subscription") from exc
@@ -55,7 +66,9 @@ class GoogleCommands:
         request = types.AcknowledgeRequest(subscription=self._subscription, ack_ids=ack_ids)
         try:
             with translated(f"acknowledging to {self._subscription}"):
-                self._client.acknowledge(request=request, retry=self._retry, timeout=CALL_S)
+                self._client.acknowledge(
+                    request=request, retry=self._retry, timeout=self._waits.call_s
+                )
         except RejectedError:
             return  # too late for some of them: they come again
 

@@ -5,7 +5,13 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from cloud_bridge.ports import Received
-from device.wire.downward import DesiredSettings, decode_command, decode_desired, encode_down
+from device.wire.downward import (
+    MAX_DOWN_BYTES,
+    DesiredSettings,
+    decode_command,
+    decode_desired,
+    encode_down,
+)
 from device.wire.errors import WireError
 from device.wire.events import time_ns
 from device.wire.names import Topics, is_name
@@ -42,7 +48,7 @@ def read(received: Received, registries: frozenset[str], wall_ns: int) -> Downwa
     topics = Topics(registry, device)
     if kind == CONFIG:
         desired = decode_desired(received.body)
-        payload = encode_down(desired)
+        payload = _small_enough(encode_down(desired))
         digest = sha256(encode_down(_ordered(desired))).hexdigest()
         return Downward(registry, device, topics.config, payload, True, desired.version, digest)
     if kind == COMMAND:
@@ -50,7 +56,8 @@ def read(received: Received, registries: frozenset[str], wall_ns: int) -> Downwa
         if time_ns(command.expires) <= wall_ns:
             raise WireError(f"command {command.id}: it expired at {command.expires}")
         topic = topics.commands(command.command)
-        return Downward(registry, device, topic, encode_down(command), False, None, None)
+        payload = _small_enough(encode_down(command))
+        return Downward(registry, device, topic, payload, False, None, None)
     raise WireError(f"attribute kind {kind!r}: want {CONFIG} or {COMMAND}")
 
 
@@ -61,6 +68,14 @@ def _addressed(attributes: Mapping[str, str]) -> tuple[str, str, str]:
         if not is_name(value):
             raise WireError(f"attribute {key} {value[:80]!r}: want a name")
     return registry, device, kind
+
+
+def _small_enough(payload: bytes) -> bytes:
+    """Written out, `1e15` is longer than it came. A device refuses what is too large, and a
+    broker ends the bridge's connection for it, each time that it comes again."""
+    if len(payload) > MAX_DOWN_BYTES:
+        raise WireError(f"{len(payload)} bytes once written out: want at most {MAX_DOWN_BYTES}")
+    return payload
 
 
 def _ordered(desired: DesiredSettings) -> DesiredSettings:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from threading import Event
 
-from cloud_bridge.clocks import backoff_s
+from cloud_bridge.clocks import WAITS, Waits
 from cloud_bridge.downlink.reading import Downward, read
 from cloud_bridge.errors import BlockedError, TransientError
 from cloud_bridge.ports import Clock, CommandSource, Link, Received, Reporter, Versions
@@ -13,8 +13,10 @@ from device.wire.errors import WireError
 log = logging.getLogger(__name__)
 
 PART = "downlink"
+VERSIONS_PART = "downlink settings"
 PUBACK_S = 10.0
 AWAY_S = 0.5
+OWED_AT_MOST = 1000
 
 
 class Sending:
@@ -30,6 +32,7 @@ class Sending:
         reporter: Reporter,
         pause: Callable[[float], object],
         jitter: Callable[[], float],
+        waits: Waits = WAITS,
     ) -> None:
         self._source = source
         self._link = link
@@ -39,7 +42,10 @@ class Sending:
         self._reporter = reporter
         self._pause = pause
         self._jitter = jitter
+        self._waits = waits
         self._failures = 0
+        self._owed: list[str] = []
+        """Done with, and not acknowledged yet."""
 
     def turn(self) -> None:
         if not self._link.is_connected:
@@ -48,24 +54,26 @@ class Sending:
         try:
             received = self._source.pull()
             done = self._pass_on(received)
-            if done:
-                self._source.acknowledge(done)
+            # One that cannot be acknowledged comes again, and is sent again: nobody waits for it.
+            self._owed = [*self._owed, *done][-OWED_AT_MOST:]
+            if self._owed:
+                self._source.acknowledge(self._owed)
+                self._owed = []
         except TransientError as exc:
-            self._rest(str(exc), backoff_s(self._failures + 1, self._jitter()))
+            self._failures += 1
+            if self._failures > 1:
+                self._reporter.trouble(PART, str(exc))
+            self._pause(self._waits.retry(self._failures, self._jitter()))
         except BlockedError as exc:
-            self._rest(str(exc), backoff_s(self._failures + 1, self._jitter(), 5.0, 60.0))
+            self._failures += 1
+            self._reporter.trouble(PART, str(exc))
+            self._pause(self._waits.blocked(self._failures, self._jitter()))
         else:
             if received and len(done) < len(received):
                 self._pause(AWAY_S)
             elif self._failures:
                 self._failures = 0
                 self._reporter.well(PART)
-
-    def _rest(self, words: str, wait_s: float) -> None:
-        self._failures += 1
-        if self._failures > 1 or wait_s >= 5.0:
-            self._reporter.trouble(PART, words)
-        self._pause(wait_s)
 
     def _pass_on(self, received: list[Received]) -> list[str]:
         """The ack ids of what is done with: sent and acknowledged, or wrong."""
@@ -80,6 +88,10 @@ class Sending:
                 log.warning("downlink refuses a message attributes=%s: %s", each.attributes, exc)
                 self._reporter.add("down_refused")
                 done.append(each.ack_id)
+                continue
+            except TransientError as exc:
+                # It comes again; commands do not wait for it.
+                self._reporter.trouble(VERSIONS_PART, str(exc))
                 continue
             answer = _Answer()
             self._link.send(
@@ -105,6 +117,7 @@ class Sending:
         newest = self._versions.admit(
             downward.registry, downward.device, downward.version, downward.digest
         )
+        self._reporter.well(VERSIONS_PART)
         if newest is not None:
             raise WireError(
                 f"desired settings of {downward.device}, version {downward.version}: version "

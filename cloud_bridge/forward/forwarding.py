@@ -6,8 +6,9 @@ letter is on disk; acknowledgements go in the order of arrival, receipts as soon
 
 import logging
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from cloud_bridge.forward.outcomes import Dropped, KeepJob, Kept, Outcome, Published
 from cloud_bridge.forward.parcel import Ledger, Parcel
@@ -140,6 +141,16 @@ class Forwarding:
         self._ledger.forget(self._connection)
         self._let_go(self._parcel)
         self._parcel = Parcel(self._connection)
+        self._drop_queued()
+
+    def _drop_queued(self) -> None:
+        """What nobody has begun yet: it must not take the room of what comes again."""
+        with suppress(Empty):
+            while True:
+                self._hear(Dropped(self.to_publish.get_nowait()))
+        with suppress(Empty):
+            while True:
+                self._hear(Dropped(self.to_keep.get_nowait().parcel))
 
     def _let_go(self, parcel: Parcel) -> None:
         self._held -= parcel.total
@@ -184,8 +195,11 @@ class Forwarding:
             self._reporter.add("states_refused")
             log.warning("state refused topic=%s: %s", shown(arrival.topic), exc)
             return
-        self._states.put((place.registry, place.device, place.kind), message)
-        self._reporter.add("states")
+        if self._states.put((place.registry, place.device, place.kind), message):
+            self._reporter.add("states")
+        else:
+            self._reporter.add("states_dropped")
+            log.warning("state dropped, too much of them waits topic=%s", shown(arrival.topic))
 
     def _set_aside(self, arrival: Arrival, reason: str) -> None:
         self._parcel.letters.append(self._reader.letter(arrival, reason))
@@ -221,7 +235,7 @@ class Forwarding:
         match outcome:
             case Published(_, confirmed, refused):
                 self._confirm(confirmed)
-                if refused:
+                if refused and not self.is_stale(parcel):
                     letters = [_refused(reading, reason) for reading, reason in refused]
                     self.to_keep.put(KeepJob(parcel, letters))
                     return  # one job ends, another begins

@@ -12,28 +12,30 @@ from google.api_core.retry import Retry, if_exception_type
 from google.pubsub_v1 import PublisherClient as BarePublisher
 from google.pubsub_v1 import types
 
+from cloud_bridge.clocks import WAITS, Waits
 from cloud_bridge.errors import BlockedError, RejectedError, TransientError
 from cloud_bridge.google_client import make_publisher_client, translated
 from cloud_bridge.ports import OutMessage
-
-CALL_S = 10.0
-"""Of one try: a line that swallows everything must not hold a parcel longer."""
-
-LIBRARY_RETRY_S = 5.0
-"""The library's own retries for hiccups; beyond it the bridge retries, and says so."""
 
 _Message: Any = types.PubsubMessage.pb()
 _Request: Any = types.PublishRequest.pb()
 
 
 class GooglePublisher:
-    """Matches `ports.Publisher`. credentials_file: of a service account; else the environment's."""
+    """Matches `ports.Publisher`. credentials_file: of a service account; else the environment's.
+
+    address: HOST:PORT of a Pub/Sub that is not Google's; else the environment's.
+    """
 
     def __init__(
-        self, credentials_file: Path | None = None, library_retry_s: float = LIBRARY_RETRY_S
+        self,
+        credentials_file: Path | None = None,
+        waits: Waits = WAITS,
+        address: str | None = None,
     ) -> None:
         """Raises ConfigError: there are no credentials, or they cannot be read."""
-        self._client = make_publisher_client(credentials_file)
+        self._client = make_publisher_client(credentials_file, address)
+        self._call_s = waits.call_s
         self._retry = Retry(
             predicate=if_exception_type(
                 exceptions.Aborted, exceptions.Cancelled, exceptions.ServiceUnavailable
@@ -41,7 +43,7 @@ class GooglePublisher:
             initial=0.1,
             maximum=1.0,
             multiplier=2.0,
-            timeout=library_retry_s,
+            timeout=waits.library_retry_s,
         )
 
     def publish(self, topic: str, messages: Sequence[OutMessage]) -> None:
@@ -58,7 +60,7 @@ class GooglePublisher:
                 self._client,
                 request=types.PublishRequest.wrap(request),
                 retry=self._retry,
-                timeout=CALL_S,
+                timeout=self._call_s,
             )
         if len(answer.message_ids) != len(messages):
             raise TransientError(
@@ -70,7 +72,7 @@ class GooglePublisher:
         try:
             with translated(f"listing the subscriptions of {topic}"):
                 pages = self._client.list_topic_subscriptions(
-                    request=request, retry=self._retry, timeout=CALL_S
+                    request=request, retry=self._retry, timeout=self._call_s
                 )
                 return sum(1 for _ in _first_of(pages))
         except RejectedError as exc:

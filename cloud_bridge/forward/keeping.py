@@ -4,7 +4,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Event
 
-from cloud_bridge.clocks import backoff_s
+from cloud_bridge.clocks import WAITS, Waits
 from cloud_bridge.errors import FullError, TransientError
 from cloud_bridge.forward.outcomes import KeepJob, Kept, Outcome
 from cloud_bridge.ports import DeadLetters, Reporter
@@ -26,6 +26,7 @@ class Keeping:
         reporter: Reporter,
         stop: Event,
         jitter: Callable[[], float],
+        waits: Waits = WAITS,
     ) -> None:
         self._jobs = jobs
         self._store = store
@@ -33,7 +34,8 @@ class Keeping:
         self._reporter = reporter
         self._stop = stop
         self._jitter = jitter
-        self._held: list[KeepJob] = []
+        self._waits = waits
+        self._held: list[_Held] = []
         self._failures = 0
 
     @property
@@ -51,30 +53,46 @@ class Keeping:
         except (FullError, TransientError) as exc:
             self._failures += 1
             self._reporter.trouble(PART, f"{exc}; nothing is acknowledged until there is room")
-            self._stop.wait(backoff_s(self._failures, self._jitter(), 0.5, 10.0))
+            self._stop.wait(self._waits.disk(self._failures, self._jitter()))
         else:
             self._failures = 0
             self._reporter.well(PART)
 
     def _gather(self) -> None:
         try:
-            self._held.append(self._jobs.get(timeout=TURN_S))
+            self._held.append(_Held(self._jobs.get(timeout=TURN_S)))
             while len(self._held) < JOBS_AT_ONCE:
-                self._held.append(self._jobs.get_nowait())
+                self._held.append(_Held(self._jobs.get_nowait()))
         except Empty:
             return
 
     def _keep(self) -> None:
         """As many as there is room for, oldest first."""
         try:
-            self._store.add_all([letter for job in self._held for letter in job.letters])
+            self._store.add_all([letter for each in self._held for letter in each.left])
         except FullError:
             while self._held:
-                self._store.add_all(self._held[0].letters)
+                self._keep_singly(self._held[0])
                 self._done(self._held.pop(0))
         else:
             while self._held:
                 self._done(self._held.pop(0))
 
-    def _done(self, job: KeepJob) -> None:
-        self._tell(Kept(job.parcel, job.letters))
+    def _keep_singly(self, held: "_Held") -> None:
+        """One by one: those of a whole parcel may never have room at the same time."""
+        while held.left:
+            self._store.add_all(held.left[:1])
+            del held.left[0]
+
+    def _done(self, held: "_Held") -> None:
+        self._tell(Kept(held.job.parcel, held.job.letters))
+
+
+class _Held:
+    """A job that was taken. left: its letters that are not on disk yet."""
+
+    __slots__ = ("job", "left")
+
+    def __init__(self, job: KeepJob) -> None:
+        self.job = job
+        self.left = list(job.letters)

@@ -24,6 +24,7 @@ from cloud_bridge.config import MqttConfig
 from cloud_bridge.forward import broker_words as words
 from cloud_bridge.forward.broker_login import LinkError, password, tls_context
 from cloud_bridge.forward.buffered_client import BufferedClient
+from cloud_bridge.forward.mistimed import Mistimed
 from cloud_bridge.forward.wake_pipe import WakePipe
 from cloud_bridge.ports import Arrival, Clock
 
@@ -85,6 +86,7 @@ class PahoLink:
         self._outgoing: deque[Outgoing] = deque()
         self._under_way: dict[int, Callable[[str | None], None]] = {}
         self._waking = WakePipe()
+        self._mistimed = Mistimed(config, clock)
         self._is_closed = False
 
     # --- the port -----------------------------------------------------------------------------
@@ -178,9 +180,10 @@ class PahoLink:
                 properties=properties,
             )
         except OSError as exc:  # SSLError is one
-            raise LinkError(words.of_exception(self._config, exc)) from exc
-        client.flush()
+            mistimed = self._mistimed.of_exception(exc)
+            raise LinkError(mistimed or words.of_exception(self._config, exc)) from exc
         self._client = client
+        client.flush()
         self._began_ns = self._pinged_ns = self._clock.monotonic_ns()
 
     def _new_client(self) -> BufferedClient:
@@ -260,7 +263,9 @@ class PahoLink:
         if sock is None:
             raise LinkError(words.of_end(self._config, self._is_connected))
         is_ready = client.has_input or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
-        may_read = room > 0
+        # Its answers to CONNECT and SUBSCRIBE are read in any case: a bridge that is full keeps
+        # its way down, and its receipts.
+        may_read = room > 0 or not self._is_connected
         poll = select.poll()
         poll.register(self._waking.fileno, select.POLLIN)
         poll.register(
@@ -274,7 +279,7 @@ class PahoLink:
         if happened & (select.POLLERR | select.POLLNVAL | (0 if may_read else select.POLLHUP)):
             raise LinkError(words.of_end(self._config, self._is_connected))
         if may_read and (is_ready or happened & ~select.POLLOUT):
-            self._read(client, room)
+            self._read(client, max(room, 1))
         if may_read:
             client.loop_misc()
         self._stay_alive(client, may_read)
@@ -349,11 +354,8 @@ class PahoLink:
     ) -> None:
         done = self._under_way.pop(mid, None)
         if done is not None:
-            done(
-                f"{words.place(self._config)}: it refuses it ({reason})"
-                if reason.is_failure
-                else None
-            )
+            refusal = words.of_puback(self._config, str(reason))
+            done(refusal if reason.is_failure else None)
 
     def _on_disconnect(
         self,
@@ -371,6 +373,8 @@ class PahoLink:
     # --- losing it ----------------------------------------------------------------------------
 
     def _fail(self, problem: str) -> None:
+        if self._client is not None and not self._is_open:
+            problem = self._mistimed.of_end() or problem
         if self._is_connected and self._clock.monotonic_ns() - self._began_ns > STEADY_NS:
             self._failures = 0
         self._drop_client(problem)

@@ -2,23 +2,20 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event
 
-from cloud_bridge.clocks import backoff_s
+from cloud_bridge.clocks import WAITS, Waits
 from cloud_bridge.errors import BlockedError, RejectedError, TransientError
 from cloud_bridge.forward.gate import Gate
 from cloud_bridge.forward.outcomes import Dropped, Outcome, Published
 from cloud_bridge.forward.parcel import Parcel
 from cloud_bridge.forward.reading import Reading
-from cloud_bridge.forward.states import StateSlots
+from cloud_bridge.forward.states import Slot, StateSlots
 from cloud_bridge.ports import OutMessage, Publisher, Reporter
 
 log = logging.getLogger(__name__)
 
-BLOCKED_LEAST_S = 5.0
-BLOCKED_MOST_S = 60.0
 TURN_S = 0.5
 
 STATES_AT_ONCE = 500
@@ -33,17 +30,26 @@ class Retrying:
     """One call at a time, until it succeeds, is refused, or the bridge stops."""
 
     def __init__(
-        self, part: str, reporter: Reporter, stop: Event, jitter: Callable[[], float]
+        self,
+        part: str,
+        reporter: Reporter,
+        stop: Event,
+        jitter: Callable[[], float],
+        waits: Waits = WAITS,
     ) -> None:
         """part: names it in troubles. jitter: random, 0 to 1."""
         self._part = part
         self._reporter = reporter
         self._stop = stop
         self._jitter = jitter
+        self._waits = waits
 
     @property
     def is_ended(self) -> bool:
         return self._stop.is_set()
+
+    def count(self, what: str) -> None:
+        self._reporter.add(what)
 
     def call(self, action: Callable[[], None]) -> None:
         """Raises RejectedError of the action, and EndedError."""
@@ -55,19 +61,24 @@ class Retrying:
                 action()
             except TransientError as exc:
                 failures += 1
-                wait_s = backoff_s(failures, self._jitter())
+                wait_s = self._waits.retry(failures, self._jitter())
+                is_told = failures > 1  # twice in a row is no hiccup
                 words = str(exc)
             except BlockedError as exc:
                 failures += 1
-                wait_s = backoff_s(failures, self._jitter(), BLOCKED_LEAST_S, BLOCKED_MOST_S)
+                wait_s = self._waits.blocked(failures, self._jitter())
+                is_told = True
                 words = str(exc)
+            except RejectedError:
+                if failures:
+                    self._reporter.well(self._part)  # it answers again
+                raise
             else:
                 if failures:
                     self._reporter.well(self._part)
                 return
             self._reporter.add("retries")
-            # Twice in a row is no hiccup.
-            if failures > 1 or wait_s >= BLOCKED_LEAST_S:
+            if is_told:
                 self._reporter.trouble(self._part, words)
             self._stop.wait(wait_s)
 
@@ -147,18 +158,33 @@ class StatePublishing:
     """The turn of the thread that publishes `state` and `availability`."""
 
     def __init__(
-        self, slots: StateSlots, publisher: Publisher, topic: str, retrying: Retrying
+        self,
+        slots: StateSlots,
+        publisher: Publisher,
+        topic: str,
+        retrying: Retrying,
+        reporter: Reporter,
     ) -> None:
         self._slots = slots
         self._publisher = publisher
         self._topic = topic
         self._retrying = retrying
+        self._reporter = reporter
 
     def turn(self) -> None:
         taken = self._slots.take(STATES_AT_ONCE, STATES_BYTES, TURN_S)
         if not taken:
             return
+        try:
+            self._publish(taken)
+        except EndedError:
+            return
+        except Exception:
+            # Whatever it was: the next turn takes them again.
+            self._slots.put_back(taken)
+            raise
 
+    def _publish(self, taken: dict[Slot, OutMessage]) -> None:
         def send() -> None:
             try:
                 self._publisher.publish(self._topic, list(taken.values()))
@@ -171,14 +197,22 @@ class StatePublishing:
 
         try:
             self._retrying.call(send)
-        except EndedError:
-            return
         except RejectedError as exc:
-            log.warning("a state among %d is refused by Pub/Sub: %s", len(taken), exc)
-            for message in list(taken.values()):
-                self._one(message)
+            if len(taken) == 1:
+                self._refuse(next(iter(taken)), exc)
+                return
+            for slot, message in taken.items():
+                self._one(slot, message)
 
-    def _one(self, message: OutMessage) -> None:
-        """A newer one follows soon: what is refused, or fails now, is let go."""
-        with suppress(RejectedError, TransientError, BlockedError):
+    def _one(self, slot: Slot, message: OutMessage) -> None:
+        try:
             self._publisher.publish(self._topic, [message])
+        except RejectedError as exc:
+            self._refuse(slot, exc)
+        except (TransientError, BlockedError):
+            self._slots.put_back({slot: message})  # for the next turn
+
+    def _refuse(self, slot: Slot, exc: RejectedError) -> None:
+        """Let go: a newer one follows, and the broker retains this one."""
+        self._reporter.add("states_refused")
+        log.warning("state refused by Pub/Sub %s/%s/%s: %s", *slot, exc)

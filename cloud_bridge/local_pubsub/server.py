@@ -164,16 +164,19 @@ class LocalPubsub:
         except RuntimeError as exc:
             raise TransientError(
                 f"cannot listen on {self._address}: {exc}; want a free port of this machine: "
-                "give another --port (0 picks one)"
+                "another --port (0 picks one), or for a hub another [hub] port"
             ) from exc
         return port
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], every_s: float) -> None:
-    """Until cancelled; a disk that refuses is tried again."""
+    """Until cancelled; a disk that refuses is tried again, and so is whatever else fails: without
+    it no lease would end any more."""
     while True:
         await asyncio.sleep(every_s)
         try:
             await work()
         except RefusedError as refusal:
             log.warning("upkeep failed, tried again in_s=%.1f: %s", every_s, refusal)
+        except Exception:
+            log.exception("upkeep failed, tried again in_s=%.1f", every_s)

@@ -1,6 +1,7 @@
 """A subscription while the service runs: its settings, its delivery, and who waits for messages."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -9,6 +10,9 @@ from cloud_bridge.local_pubsub.delivery import Delivery, Entry
 from cloud_bridge.local_pubsub.messages import Message, ReceivedMessage
 from cloud_bridge.local_pubsub.refusals import invalid
 from cloud_bridge.local_pubsub.store import Store
+
+_ACK_ID = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,15})-([0-9a-f]{1,15})")
+"""As `received` writes them: 60 bits, so that the disk can hold whatever somebody makes up."""
 
 DEBT_AT_MOST = 1000
 """Of one commit: on a full disk it has to fit into the log as it is."""
@@ -89,7 +93,10 @@ class Subscription:
             raise invalid(f"Invalid ack id: {exc}; want one that this subscription gave.") from exc
 
     def _parse_ack_id(self, ack_id: str) -> tuple[int, int]:
-        number, message, lease = ack_id.split("-")
-        if int(number, 16) != self.number:
+        found = _ACK_ID.fullmatch(ack_id)
+        if found is None:
+            raise ValueError(f"{ack_id[:80]!r}")
+        number, message, lease = (int(digits, 16) for digits in found.groups())
+        if number != self.number:
             raise ValueError(f"{ack_id[:80]} belongs to another subscription")
-        return int(message, 16), int(lease, 16)
+        return message, lease

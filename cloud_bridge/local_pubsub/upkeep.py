@@ -39,8 +39,10 @@ class Upkeep:
         while debt := subscription.take_debt():
             try:
                 await self._committer.ask(debt.pay)
-            except RefusedError as refusal:
+            except Exception as refusal:
                 subscription.owe(debt)
+                if not isinstance(refusal, RefusedError):
+                    raise
                 if not self._is_owing:
                     log.error("acknowledgements not stored, tried again and again: %s", refusal)
                 self._is_owing = True

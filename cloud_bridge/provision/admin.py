@@ -36,3 +36,11 @@ class Admin(Protocol):
     def update_subscription(self, subscription: Subscription, fields: frozenset[str]) -> None:
         """fields: names of `Subscription`'s, which become as given; the others stay."""
         ...
+
+    def delete_topic(self, name: str) -> bool:
+        """Whether there was one. Its subscriptions stay, and get nothing more."""
+        ...
+
+    def delete_subscription(self, name: str) -> bool:
+        """Whether there was one; what waited in it is lost."""
+        ...

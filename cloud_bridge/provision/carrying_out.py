@@ -50,6 +50,18 @@ def carry_out(plan: Plan, admin: Admin) -> Iterator[Step]:
         yield _subscribe(subscription, admin)
 
 
+def remove(plan: Plan, admin: Admin) -> Iterator[tuple[str, bool]]:
+    """Delete all of it, subscriptions first; each name, and whether it was there.
+
+    Raises:
+        ConfigError, TransientError: as `Admin` does; what was deleted before stays so.
+    """
+    for subscription in plan.subscriptions:
+        yield subscription.name, admin.delete_subscription(subscription.name)
+    for topic in plan.topics:
+        yield topic.name, admin.delete_topic(topic.name)
+
+
 def _subscribe(subscription: Subscription, admin: Admin) -> Step:
     there = admin.subscription(subscription.name)
     if there is None:

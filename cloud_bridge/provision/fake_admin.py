@@ -52,6 +52,14 @@ class FakeAdmin:
         changed = {name: getattr(subscription, name) for name in fields}
         self.subscriptions[subscription.name] = replace(old, **changed)
 
+    def delete_topic(self, name: str) -> bool:
+        self.calls.append(f"delete {name}")
+        return self.topics.pop(name, None) is not None
+
+    def delete_subscription(self, name: str) -> bool:
+        self.calls.append(f"delete {name}")
+        return self.subscriptions.pop(name, None) is not None
+
     def _check_table(self, subscription: Subscription) -> None:
         table = subscription.table
         if table is not None and table not in self.tables:

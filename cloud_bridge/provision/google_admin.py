@@ -11,6 +11,7 @@ from google.auth import exceptions as auth
 from google.cloud import pubsub_v1
 
 from cloud_bridge.errors import ConfigError, TransientError
+from cloud_bridge.google_client import make_publisher_client, make_subscriber_client
 from cloud_bridge.provision.plan import Subscription, Topic
 from cloud_bridge.provision.requests import (
     subscription_message,
@@ -26,11 +27,18 @@ TIMEOUT_S = 20.0
 class GoogleAdmin:
     """A context manager. Each call is made once: the person sees what came, and repeats all."""
 
-    def __init__(self) -> None:
-        """Raises ConfigError: there are no credentials."""
+    def __init__(self, address: str | None = None) -> None:
+        """address: HOST:PORT of a Pub/Sub that is not Google's; else the environment's.
+
+        Raises ConfigError: there are no credentials.
+        """
+        if address is not None:
+            self._publisher: Any = make_publisher_client(None, address)
+            self._subscriber: Any = make_subscriber_client(None, address)
+            return
         try:
-            self._publisher: Any = pubsub_v1.PublisherClient()
-            self._subscriber: Any = pubsub_v1.SubscriberClient()
+            self._publisher = pubsub_v1.PublisherClient()
+            self._subscriber = pubsub_v1.SubscriberClient()
         except (auth.GoogleAuthError, OSError, ValueError) as exc:
             raise ConfigError(
                 f"no Google Cloud credentials ({_first_line(exc)}); want "
@@ -72,6 +80,21 @@ class GoogleAdmin:
             self._subscriber.update_subscription(
                 request=update_message(subscription, fields), retry=None, timeout=TIMEOUT_S
             )
+
+    def delete_topic(self, name: str) -> bool:
+        return self._deleted(name, self._publisher.delete_topic, {"topic": name})
+
+    def delete_subscription(self, name: str) -> bool:
+        return self._deleted(name, self._subscriber.delete_subscription, {"subscription": name})
+
+    @staticmethod
+    def _deleted(name: str, delete: Callable[..., Any], request: dict[str, str]) -> bool:
+        with _translated(name):
+            try:
+                delete(request=request, retry=None, timeout=TIMEOUT_S)
+            except api.NotFound:
+                return False
+        return True
 
     @staticmethod
     def _found(name: str, ask: Callable[..., Any], request: dict[str, str]) -> Any:  # noqa: ANN401

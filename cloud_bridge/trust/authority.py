@@ -39,7 +39,7 @@ class Authority:
         """
         self.folder = folder
         self._clock = clock
-        self.is_new = not (folder / KEY).exists() and not (folder / CERTIFICATE).exists()
+        self.is_new = _is_new(folder)
         if self.is_new and not may_make:
             raise ConfigError(
                 f"no certificate authority in {folder}; want the folder that `lookout-cloud "
@@ -48,6 +48,8 @@ class Authority:
         make_folder(folder)
         self._lock = InstanceLock(folder, "name another with --ca-dir")
         try:
+            # Asked again: another process may have made it since.
+            self.is_new = _is_new(folder)
             if self.is_new:
                 self._make()
             self._signer = self._load()
@@ -141,6 +143,27 @@ class Authority:
     def _keep(self, ledger: Ledger) -> None:
         write_file(self.folder / LEDGER, ledger_text(ledger), PRIVATE)
         self.ledger = ledger
+
+
+def _is_new(folder: Path) -> bool:
+    """Nothing was ever signed here: the folder is empty, or making the authority was cut off.
+
+    Raises:
+        ConfigError: its certificate is gone, and certificates that it gave are not.
+    """
+    if (folder / CERTIFICATE).exists():
+        return False
+    ledger = folder / LEDGER
+    mend = f"bring {CERTIFICATE} and {KEY} back from a copy of the folder"
+    if ledger.exists() and parse_ledger(read_file(ledger, mend), str(ledger)).entries:
+        raise ConfigError(
+            f"{folder}: {LEDGER} names certificates, and {CERTIFICATE} is gone; want the whole "
+            f"authority: {mend}, or name an empty folder with --ca-dir for a new one"
+        )
+    if (folder / KEY).exists() and not ledger.exists():
+        # Made in this order, a key without a ledger was not left behind by us.
+        raise ConfigError(f"{folder} holds {KEY} and no {CERTIFICATE}; {mend}")
+    return True
 
 
 def other_authorities(folders: Sequence[Path]) -> tuple[list[bytes], list[bytes]]:

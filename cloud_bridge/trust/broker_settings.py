@@ -1,8 +1,8 @@
 """mosquitto's settings and access rules for registries of boxes.
 
 Of one registry a rule speaks of every box by the name in its certificate, so a new box needs no
-new rules. Of several, such a rule would let a box write under its own name in a foreign registry:
-there each box has rules of its own.
+new rules. Where the authority knows boxes of several, such a rule would let a box write under its
+own name in a foreign registry: there each box has rules of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,8 @@ _EVERY_BOX = "%u"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registries:
-    """Who is let in. devices: registry -> names, needed only where there are several registries.
+    """Who is let in. devices: registry -> names, of all boxes that hold a certificate, also of
+    registries that are not let in.
 
     bridges: names, each of one process.
     """
@@ -34,6 +35,11 @@ class Registries:
     bridges: Sequence[str]
     devices: Mapping[str, Sequence[str]]
 
+    @property
+    def are_alone(self) -> bool:
+        """One registry, and nobody else has a box with a certificate: its rules go by pattern."""
+        return len(self.names) == 1 and set(self.devices) <= set(self.names)
+
 
 def access_rules(registries: Registries) -> str:
     """The text of mosquitto's `acl_file`."""
@@ -41,7 +47,7 @@ def access_rules(registries: Registries) -> str:
         "# Made by `lookout-cloud broker settings`. Whoever is not named here may do nothing.",
         "# The name in a certificate is its holder's user name.",
     ]
-    if len(registries.names) == 1:
+    if registries.are_alone:
         [registry] = registries.names
         lines += ["", f"# Every box of {registry}, by its name."]
         lines += _device_rules(Topics(registry, _EVERY_BOX), "pattern")
@@ -51,7 +57,7 @@ def access_rules(registries: Registries) -> str:
         lines += [f"topic deny {Topics(each, bridge).root}/#" for each in registries.names]
         for registry in registries.names:
             lines += _bridge_rules(Topics(registry, "+"))
-    if len(registries.names) > 1:
+    if not registries.are_alone:
         for registry in registries.names:
             for device in sorted(registries.devices.get(registry, ())):
                 lines += ["", f"user {device}"]

@@ -64,12 +64,18 @@ class Ledger:
             self.crl_number,
         )
 
-    def of(self, name: str) -> tuple[Entry, ...]:
-        """Every certificate of `name`, oldest first; evictions are nobody's."""
-        return tuple(each for each in self.entries if each.name == name and each.role != "eviction")
+    def of(self, name: str, role: Role) -> tuple[Entry, ...]:
+        """Every certificate of `name` in this role, oldest first: a box may be called as the
+        broker's host is."""
+        return tuple(each for each in self.entries if (each.name, each.role) == (name, role))
 
-    def active(self, name: str, now: datetime) -> tuple[Entry, ...]:
-        return tuple(each for each in self.of(name) if each.is_active(now))
+    def active(self, name: str, role: Role, now: datetime) -> tuple[Entry, ...]:
+        return tuple(each for each in self.of(name, role) if each.is_active(now))
+
+    def roles_of(self, name: str) -> tuple[Role, ...]:
+        """Each once; evictions are nobody's."""
+        found = dict.fromkeys(each.role for each in self.entries if each.name == name)
+        return tuple(role for role in found if role != "eviction")
 
     def names(self, role: Role, now: datetime) -> tuple[str, ...]:
         """Who holds a certificate that counts now, each once, in alphabetical order."""
@@ -80,7 +86,8 @@ class Ledger:
         )
 
     def registry_of(self, name: str) -> str | None:
-        found = self.of(name)
+        """Of a box."""
+        found = self.of(name, "device")
         return found[-1].registry if found else None
 
     def standing(self, entry: Entry, now: datetime) -> Standing:
@@ -88,7 +95,7 @@ class Ledger:
             return "revoked"
         if now >= entry.not_after:
             return "expired"
-        if entry is not self.active(entry.name, now)[-1]:
+        if entry is not self.active(entry.name, entry.role, now)[-1]:
             return "superseded"
         return "ends soon" if entry.days_left(now) < WARN_DAYS else "valid"
 

@@ -17,6 +17,7 @@ from cloud_bridge.trust.authority import Authority
 from cloud_bridge.trust.certificates import Pair
 from cloud_bridge.trust.files import PUBLIC, read_file, write_file
 from cloud_bridge.trust.knock import Door, is_let_in
+from cloud_bridge.trust.names import Role
 
 EVICTION_LIFE = timedelta(minutes=10)
 
@@ -31,18 +32,30 @@ class Canary:
     pair: Pair
 
 
-def to_revoke(authority: Authority, name: str, *, only_old: bool) -> tuple[str, ...]:
-    """Serials of `name` that are to go; none when all went before.
+def role_of(authority: Authority, name: str, asked: Role | None) -> Role:
+    """asked: by the person, needed where a box is called as the broker's host is.
 
     Raises:
-        ConfigError: nobody is called so.
+        ConfigError: nobody is called so, or it is not clear who is meant.
     """
-    if not authority.ledger.of(name):
+    roles = authority.ledger.roles_of(name)
+    if asked in roles:
+        return asked
+    if not roles or asked is not None:
+        who = f"{name!r} has no certificate" + (f" of a {asked}" if asked and roles else "")
         raise ConfigError(
-            f"{name!r} has no certificate from {authority.folder}; `lookout-cloud device list` "
-            "shows who has"
+            f"{who} from {authority.folder}; `lookout-cloud device list` shows who has"
         )
-    active = [each.serial for each in authority.ledger.active(name, authority.now)]
+    if len(roles) > 1:
+        raise ConfigError(
+            f"{name!r} is the name of a {' and of a '.join(roles)}; want to know which: --role"
+        )
+    return roles[0]
+
+
+def to_revoke(authority: Authority, name: str, role: Role, *, only_old: bool) -> tuple[str, ...]:
+    """Serials of `name` that are to go; none when all went before."""
+    active = [each.serial for each in authority.ledger.active(name, role, authority.now)]
     return tuple(active[:-1] if only_old else active)
 
 
@@ -86,11 +99,16 @@ def reload_broker(pid_file: Path) -> None:
 
 
 def evict(
-    authority: Authority, name: str, canary: Canary, door: Door, wait: Callable[[float], object]
+    authority: Authority,
+    name: str | None,
+    canary: Canary,
+    door: Door,
+    wait: Callable[[float], object],
 ) -> None:
     """Throw the session of `name` off, once it cannot come back.
 
-    wait: lets so many seconds pass; a broker that was told to reload needs a moment.
+    name: None for a broker, who has no session: only the list is proved. wait: lets so many
+    seconds pass; a broker that was told to reload needs a moment.
 
     Raises:
         ConfigError: whoever answers is no broker of this authority, or it refuses everybody.
@@ -105,6 +123,8 @@ def evict(
             f"the broker at {door} still lets a revoked certificate in; want crl.pem in its "
             "folder and `systemctl reload mosquitto`, then the same command again"
         )
+    if name is None:
+        return
     pair, _ = authority.issue(name, "eviction", EVICTION_LIFE)
     if not is_let_in(door, pair, name):
         raise ConfigError(

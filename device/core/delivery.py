@@ -5,6 +5,9 @@ from typing import Literal, TypeAlias
 
 DeliveryMode: TypeAlias = Literal["receipts", "broker"]
 
+RECEIPT_FIRST_S = 20.0
+RECEIPT_MOST_S = 600.0
+
 SPARE_FIRST_ROW = 1 << 62
 """Where the rows of a spare outbox in memory begin: over every row that a file will ever give,
 so that one number tells where an event lies."""
@@ -14,11 +17,13 @@ so that one number tells where an event lies."""
 class DeliverySettings:
     """window: events under way at most. live_share: the part of it kept for new events, so that
     a month's backlog does not delay today's alarm; 0 to 1, at least one place each. mode: whether
-    a receipt settles an event, or the broker's acknowledgement."""
+    a receipt settles an event, or the broker's acknowledgement. receipt_first_s: how long the
+    first receipt is waited for, about."""
 
     mode: DeliveryMode = "broker"
     window: int = 64
     live_share: float = 0.25
+    receipt_first_s: float = RECEIPT_FIRST_S
 
     @property
     def live_places(self) -> int:
@@ -108,13 +113,9 @@ def yield_places(
     return Yielded(kept, dropped)
 
 
-RECEIPT_FIRST_S = 20.0
-RECEIPT_MOST_S = 600.0
-
-
-def receipt_wait_s(sends: int, jitter: float) -> float:
+def receipt_wait_s(sends: int, jitter: float, first_s: float = RECEIPT_FIRST_S) -> float:
     """How long to wait for the receipt of an event that was sent so many times (from 1) before
     it is sent again; `jitter` is random, 0 to 1, and adds a quarter at most: events that were
     sent together do not all come again together."""
-    wait_s = min(RECEIPT_MOST_S, RECEIPT_FIRST_S * 2.0 ** min(max(sends - 1, 0), 16))
+    wait_s = min(RECEIPT_MOST_S, first_s * 2.0 ** min(max(sends - 1, 0), 16))
     return wait_s * (1.0 + 0.25 * jitter)

@@ -21,6 +21,22 @@ TRIAL_NS = 60_000_000_000
 TAKEN_BACK = "the box did not go on for a minute under them, and has taken them back"
 
 
+MISTAKES_TOLD = 40
+MISTAKE_CHARS = 300
+"""Settings of 64 KiB can hold thousands of mistakes: all of them would make a `state` that no
+broker takes, and the box would lose its connection for it again and again."""
+
+
+def told(mistakes: Sequence[str]) -> tuple[str, ...]:
+    """The first of them, each cut where it is long, and how many more there are."""
+    first = [
+        each if len(each) <= MISTAKE_CHARS else f"{each[: MISTAKE_CHARS - 3]}..."
+        for each in mistakes[:MISTAKES_TOLD]
+    ]
+    more = len(mistakes) - len(first)
+    return (*first, f"and {more} more") if more else tuple(first)
+
+
 class Desired(Part):
     """Settings that were taken."""
 
@@ -77,7 +93,7 @@ def taken_back(record: TuningRecord, reason: str) -> TuningRecord:
         taken=record.taken,
         last_version=record.last_version,
         refused_version=version,
-        refused=(f"version {version}: {reason}",),
+        refused=told([f"version {version}: {reason}"]),
     )
 
 
@@ -87,13 +103,13 @@ def dropped(record: TuningRecord, mistakes: Sequence[str]) -> TuningRecord:
     return TuningRecord(
         last_version=record.last_version,
         refused_version=record.last_version,
-        refused=tuple(mistakes),
+        refused=told(mistakes),
     )
 
 
 def refused(record: TuningRecord, version: int, mistakes: Sequence[str]) -> TuningRecord:
     """Nothing changes but what is told."""
-    return record.model_copy(update={"refused_version": version, "refused": tuple(mistakes)})
+    return record.model_copy(update={"refused_version": version, "refused": told(mistakes)})
 
 
 def objection(record: TuningRecord, desired: Desired) -> str | None:

@@ -1,4 +1,4 @@
-"""When a certificate ends: a walk through its DER to the one field, with the standard library.
+"""When a certificate counts: a walk through its DER to that field, with the standard library.
 
 Source: RFC 5280, section 4.1.
 """
@@ -7,6 +7,7 @@ import re
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 _SEQUENCE, _INTEGER, _UTC_TIME, _GENERALIZED_TIME, _VERSION = 0x30, 0x02, 0x17, 0x18, 0xA0
 _PEM = re.compile(
@@ -20,18 +21,36 @@ class CertificateError(ValueError):
     """These bytes are no certificate that can be read; it never leaves this room."""
 
 
-def read_expiry_ns(path: Path) -> int | None:
-    """Of the first certificate in a PEM file: nanoseconds since 1970. None: it cannot be read,
-    which connecting with it says better."""
+class Validity(NamedTuple):
+    """From when to when a certificate counts: nanoseconds since 1970."""
+
+    begins_ns: int
+    ends_ns: int
+
+
+def read_validity(path: Path) -> Validity | None:
+    """Of the first certificate in a PEM file. None: it cannot be read, which connecting with it
+    says better."""
     try:
         with path.open("rb") as file:
-            return expiry_ns(file.read(READ_AT_MOST_BYTES))
+            return validity(file.read(READ_AT_MOST_BYTES))
     except (OSError, CertificateError):
         return None
 
 
+def read_expiry_ns(path: Path) -> int | None:
+    """When the first certificate in a PEM file ends; None as `read_validity`."""
+    found = read_validity(path)
+    return None if found is None else found.ends_ns
+
+
 def expiry_ns(pem: bytes) -> int:
-    """Nanoseconds since 1970 of the end (`notAfter`) of the first certificate.
+    """When the first certificate ends (`notAfter`). Raises CertificateError as `validity`."""
+    return validity(pem).ends_ns
+
+
+def validity(pem: bytes) -> Validity:
+    """Of the first certificate.
 
     Raises:
         CertificateError: there is none, or it is cut or of another shape.
@@ -43,19 +62,20 @@ def expiry_ns(pem: bytes) -> int:
         der = ssl.PEM_cert_to_DER_cert(found[0])
     except ValueError as exc:
         raise CertificateError(f"not base64: {exc}") from exc
-    return (_not_after(der) - _EPOCH) // timedelta(microseconds=1) * 1000
+    begins, ends = ((each - _EPOCH) // timedelta(microseconds=1) * 1000 for each in _times(der))
+    return Validity(begins, ends)
 
 
-def _not_after(der: bytes) -> datetime:
+def _times(der: bytes) -> tuple[datetime, datetime]:
     certificate, _ = _open(der, _SEQUENCE)
     inner, _ = _open(certificate, _SEQUENCE)
     if inner[:1] == bytes([_VERSION]):
         _, inner = _open(inner, _VERSION)
     for tag in (_INTEGER, _SEQUENCE, _SEQUENCE):  # serial number, algorithm, issuer
         _, inner = _open(inner, tag)
-    validity, _ = _open(inner, _SEQUENCE)
-    _, after = _element(validity)  # not before
-    return _time(after)
+    period, _ = _open(inner, _SEQUENCE)
+    _, after = _element(period)
+    return _time(period), _time(after)
 
 
 def _open(der: bytes, wanted: int) -> tuple[bytes, bytes]:

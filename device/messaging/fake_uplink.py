@@ -86,6 +86,8 @@ class FakeUplink:
                 raise AssertionError("publish wants a connection")
             if event.row in self._under_way:
                 raise AssertionError(f"row {event.row} is under way already")
+            if len(self._under_way) >= self._receive_maximum:
+                raise AssertionError(f"the broker takes {self._receive_maximum} at once")
             self.published.append(event)
             self._under_way[event.row] = event
             if self._acknowledges:

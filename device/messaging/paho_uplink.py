@@ -23,6 +23,7 @@ from device.core.delivery import backoff_s
 from device.messaging import broker_problems as problems
 from device.messaging.broker_login import LoginError, tls_context
 from device.messaging.inbox import Inbox, session
+from device.messaging.mistimed import Mistimed
 from device.messaging.paho_client import new_client
 from device.messaging.resolving import Lookup, Resolve, resolve
 from device.messaging.under_way import UnderWay
@@ -86,6 +87,7 @@ class PahoUplink:
         self._acknowledged: list[int] = []
         self._refused: list[int] = []
         self._inbox = Inbox(config, topics)
+        self._mistimed = Mistimed(config, clock)
         self._state: bytes | None = None
         self._state_id: int | None = None
         """Packet id of the last `state`."""
@@ -245,7 +247,8 @@ class PahoUplink:
         except (OSError, ValueError) as exc:
             if tls is not None:
                 tls.abandon()
-            self._fail(problems.of_exception(self._config, exc))
+            mistimed = self._mistimed.of_exception(exc, address)
+            self._fail(mistimed or problems.of_exception(self._config, exc))
         else:
             self._client = client
             self._began_ns = self._clock.monotonic_ns()
@@ -382,6 +385,8 @@ class PahoUplink:
         was_steady = self._clock.monotonic_ns() - self._began_ns > STEADY_NS
         if self._is_connected and was_steady:
             self._failures = 0
+        if problem is None and not self._is_connected:
+            problem = self._mistimed.of_end()
         self._fail(problem or problems.of_end(self._config, self._is_connected, was_steady))
 
     def _fail(self, problem: str) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from device.core.delivery import (
-    RECEIPT_FIRST_S,
     SPARE_FIRST_ROW,
     DeliverySettings,
     DeliveryState,
@@ -197,7 +196,8 @@ class Sender:
             each = self._under_way.get(row)
             if each is not None:
                 each.acknowledged_ns = now_ns
-                wait_s = receipt_wait_s(each.sends, self._jitter())
+                first_s = self._settings.receipt_first_s
+                wait_s = receipt_wait_s(each.sends, self._jitter(), first_s)
                 each.due_ns = now_ns + round(wait_s * 1e9)
 
     def _keep_refused(self, rows: Sequence[int], is_any_arrived: bool) -> None:
@@ -227,7 +227,7 @@ class Sender:
     def _make_room(self, arrived: list[int], messages: Sequence[Incoming]) -> Turned:
         if not self._wants_receipts:
             return Turned(arrived, messages=messages)
-        before_ns = self._clock.monotonic_ns() - round(RECEIPT_FIRST_S * 1e9)
+        before_ns = self._clock.monotonic_ns() - round(self._settings.receipt_first_s * 1e9)
         overdue = frozenset(
             row
             for row, each in self._under_way.items()
@@ -352,6 +352,10 @@ class Sender:
         return room(self._state, self._window())
 
     def _window(self) -> DeliverySettings:
+        """With receipts an event stays under way long after the broker has acknowledged it: how
+        many the broker takes at once says nothing of the window, and `send` keeps to it."""
+        if self._wants_receipts:
+            return self._settings
         window = min(self._settings.window, self._uplink.receive_maximum)
         return replace(self._settings, window=window)
 

@@ -36,13 +36,15 @@ class SentEvents:
     """
 
     def __init__(self) -> None:
-        self._runs: dict[tuple[str, int], _Run] = {}
+        self._runs: dict[str, dict[int, _Run]] = {}
+        """By the run's id, and by the offset of its stretches."""
 
     def add(self, event_id: str, row: int) -> None:
         """Raises WireError for an id that is none."""
         known = EventId.parse(event_id)
         offset = row - known.seq
-        run = self._runs.setdefault((str(known.run), offset), _Run(offset))
+        stretches = self._runs.setdefault(str(known.run), {})
+        run = stretches.setdefault(offset, _Run(offset))
         run.last_seq = max(run.last_seq, known.seq)
         page, bit = divmod(known.seq, PAGE_SEQS)
         is_new = page not in run.pages
@@ -55,18 +57,25 @@ class SentEvents:
         wait no longer. However wide the range is, it costs no more than what was sent."""
         rows = []
         last_seq = 0
-        for (name, _), run in self._runs.items():
-            if name != run_id:
-                continue
+        for run in self._runs.get(run_id, {}).values():
             last_seq = max(last_seq, run.last_seq)
-            for page in sorted(run.pages):
+            for page in _pages_within(run.pages, first // PAGE_SEQS, last // PAGE_SEQS):
                 rows += [seq + run.offset for seq in _take(run.pages, page, first, last)]
         return Taken(rows, last <= last_seq)
 
     def _forget(self) -> None:
-        while sum(len(run.pages) for run in self._runs.values()) > PAGES_AT_MOST:
-            oldest = next(run for run in self._runs.values() if run.pages)
+        runs = [run for stretches in self._runs.values() for run in stretches.values()]
+        while sum(len(run.pages) for run in runs) > PAGES_AT_MOST:
+            oldest = next(run for run in runs if run.pages)
             del oldest.pages[min(oldest.pages)]
+
+
+def _pages_within(pages: dict[int, int], first: int, last: int) -> list[int]:
+    """In order. A receipt may hold ten thousand ranges, each within one page: it must not look
+    at all of them for each."""
+    if last - first < len(pages):
+        return [page for page in range(first, last + 1) if page in pages]
+    return sorted(page for page in pages if first <= page <= last)
 
 
 def _take(pages: dict[int, int], page: int, first: int, last: int) -> list[int]:

@@ -23,6 +23,7 @@ from device.core.desired import (
     proved,
     refused,
     taken_back,
+    told,
 )
 from device.core.toml_keys import KeyLines
 from device.errors import ConfigError, LookoutError, TransientError
@@ -60,7 +61,7 @@ class Source:
         in_force = record.in_force
         return SettingsState(
             source=self.name,
-            refused=[*self.refused, *record.refused],
+            refused=[*told(self.refused), *record.refused],
             desired_version=None if in_force is None else in_force.version,
             refused_version=record.refused_version,
             is_on_trial=record.trial is not None,
@@ -217,7 +218,7 @@ class Tuning:
 
     def refuse_unreadable(self, problem: str) -> None:
         """A message on the topic of desired settings that has no version to speak of."""
-        self._record = self._record.model_copy(update={"refused": (f"{DESIRED}: {problem}",)})
+        self._record = self._record.model_copy(update={"refused": told([f"{DESIRED}: {problem}"])})
         self._say()
 
     def watch_trial(self) -> None:
@@ -250,9 +251,10 @@ class Tuning:
         self._say()
 
     def _refuse(self, version: int, mistakes: Sequence[str]) -> None:
-        if self._record.refused != tuple(mistakes):
-            log.warning("desired settings refused version=%d: %s", version, "; ".join(mistakes))
-        self._record = refused(self._record, version, mistakes)
+        before, self._record = self._record, refused(self._record, version, mistakes)
+        if self._record.refused != before.refused:
+            words = "; ".join(self._record.refused)
+            log.warning("desired settings refused version=%d: %s", version, words)
         self._store()
         self._say()
 

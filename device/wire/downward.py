@@ -2,9 +2,10 @@
 settings with a version that must grow."""
 
 import json
+import math
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from device.wire.bodies import Part
 from device.wire.errors import WireError
@@ -13,6 +14,29 @@ from device.wire.events import first_mistake
 MAX_DOWN_BYTES = 64 * 1024
 
 CommandVerb: TypeAlias = Literal["classify", "identify", "pause", "resume", "reload", "restart"]
+
+
+def _finite(table: dict[str, Any]) -> dict[str, Any]:
+    """Pydantic lets `NaN` and `1e999` pass where anything may stand, and would write null."""
+    if not _is_finite(table):
+        raise ValueError("found a number that is infinite or none (NaN); want what JSON can say")
+    return table
+
+
+def _is_finite(value: object) -> bool:
+    """As deep as pydantic's JSON reader goes, which is 200."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(_is_finite(each) for each in value.values())
+        case list():
+            return all(_is_finite(each) for each in value)
+    return True
+
+
+Table = Annotated[dict[str, Any], AfterValidator(_finite)]
+"""Whatever JSON can say, by name."""
 
 
 class Command(Part):
@@ -25,7 +49,7 @@ class Command(Part):
     settings file again; `restart`: end, and be started again."""
     expires: str
     """RFC 3339, at most seven days ahead; after it the command is not done."""
-    arguments: dict[str, Any] = {}
+    arguments: Table = {}
     """None of the commands wants any yet."""
 
 
@@ -34,7 +58,7 @@ class DesiredSettings(Part):
 
     version: Annotated[int, Field(ge=1, le=10**15)]
     """Larger than that of the settings taken last."""
-    settings: dict[str, Any]
+    settings: Table
     """As a settings file has them, in JSON, and only what may be desired from afar. They replace
     all that was desired before; an empty table takes everything back."""
 

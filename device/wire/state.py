@@ -55,7 +55,8 @@ class SettingsState(Part):
     source: str
     """The file."""
     refused: list[str] = []
-    """Every mistake of the settings that were refused, one a line; the last good ones hold."""
+    """The mistakes of the settings that were refused, one a line, forty at most and then how many
+    more; the last good ones hold."""
     desired_version: int | None = None
     """Of the desired settings last taken; absent where none were."""
     refused_version: int | None = None

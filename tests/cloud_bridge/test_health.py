@@ -8,6 +8,7 @@ import pytest
 
 from cloud_bridge.clocks import HandClock
 from cloud_bridge.health import Health
+from tests.kit.full_disk import SmallDisk
 
 
 def test_a_trouble_is_logged_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
@@ -59,3 +60,15 @@ def test_a_file_that_cannot_be_written_is_said_once(
     health.write({})
     health.write({})
     assert len(caplog.records) == 1
+
+
+def test_on_a_full_disk_the_file_is_written_over(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "disk", 1_000_000) as disk:
+        health = Health(HandClock(), disk.path / "status.json")
+        health.write({})
+        disk.fill()
+        health.trouble("publishing events", "the disk is full")
+        health.write({"in_flight": 7})
+        said = json.loads((disk.path / "status.json").read_text())
+        assert said["troubles"] == {"publishing events": "the disk is full"}
+        assert [each.name for each in disk.path.glob("status*")] == ["status.json"]

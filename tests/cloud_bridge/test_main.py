@@ -37,7 +37,7 @@ def test_an_error_becomes_a_message_and_an_exit_code(
         check=False,
     )
     assert code.returncode == ExitCode.CANNOT_WRITE
-    assert "--data-dir" in code.stderr
+    assert "of its own" in code.stderr
     assert "Traceback" not in code.stderr
 
 

@@ -171,6 +171,24 @@ def test_without_room_nothing_is_read(stage: Stage) -> None:
     assert len(stage.receive(1)) == 1
 
 
+def test_it_connects_although_there_is_no_room(stage: Stage) -> None:
+    stage.connect()
+    stage.publish(TOPIC, b"1")
+    stage.receive(1)
+    stage.take_away()
+    stage.turn_until(lambda: not stage.link.is_connected, "the loss is noticed")
+    stage.give_back()
+    arrivals: list[Arrival] = []
+
+    def is_back() -> bool:
+        arrivals.extend(stage.link.turn(0.05, 0))
+        return stage.link.is_connected
+
+    wait_until(is_back, "connected without room", timeout_s=8.0, every_s=0.0)
+    # What the session holds may come before the broker has answered to the subscription.
+    assert [each.payload for each in arrivals or stage.receive(1)] == [b"1"]
+
+
 def test_large_messages_come_whole(stage: Stage) -> None:
     stage.connect()
     for size_bytes in (0, 1, 127, 128, 16_384, 65_536, 200_000):

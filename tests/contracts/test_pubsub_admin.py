@@ -10,7 +10,7 @@ import pytest
 from cloud_bridge.errors import ConfigError, TransientError
 from cloud_bridge.local_pubsub.server import LocalPubsub
 from cloud_bridge.provision.admin import Admin
-from cloud_bridge.provision.carrying_out import carry_out, compare
+from cloud_bridge.provision.carrying_out import carry_out, compare, remove
 from cloud_bridge.provision.fake_admin import FakeAdmin
 from cloud_bridge.provision.google_admin import GoogleAdmin
 from cloud_bridge.provision.plan import DAY_S, Plan, make_plan
@@ -118,6 +118,15 @@ def test_one_that_is_there_is_not_made_again(plan: Plan, admin: Admin) -> None:
 def test_a_subscription_of_no_topic_is_refused(plan: Plan, admin: Admin) -> None:
     with pytest.raises(ConfigError, match="not found"):
         admin.create_subscription(plan.subscriptions[0])
+
+
+def test_what_was_made_is_removed_and_a_second_time_is_no_harm(plan: Plan, admin: Admin) -> None:
+    done(plan, admin)
+    names = [each.name for each in plan.subscriptions] + [each.name for each in plan.topics]
+    assert list(remove(plan, admin)) == [(name, True) for name in names]
+    assert len(compare(plan, admin)) == len(names)
+    assert list(remove(plan, admin)) == [(name, False) for name in names]
+    assert set(done(plan, admin)) == {"made"}
 
 
 # --- what the local Pub/Sub does not have --------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.kit.processes import Process, Spawn, fresh
 from tests.kit.pubsub_clients import Pubsub
 from tests.kit.pubsub_server import REPOSITORY
 from tests.kit.waiting import wait_until
@@ -54,14 +55,15 @@ def settings_text(folder: Path, broker_port: int, more: Mapping[str, str] | None
         "dead_letters": "",
     }
     for table, lines in (more or {}).items():
-        tables[table] += lines
+        tables[table] = tables.get(table, "") + lines
     return "\n".join(f"[{name}]\n{text}" if name else text for name, text in tables.items())
 
 
 class BridgeProcess:
     """A context manager that leaves no process behind.
 
-    command: what runs instead, for doubles; it is given `--config`.
+    folder: of its settings and its log. command: what runs instead, for doubles; it is given
+    `--config`. state_dir: on a disk of its own; else `folder`.
     """
 
     def __init__(
@@ -71,15 +73,18 @@ class BridgeProcess:
         pubsub_host: str,
         more: Mapping[str, str] | None = None,
         command: Sequence[str] = ("-m", "cloud_bridge.main", "bridge"),
+        state_dir: Path | None = None,
+        spawn: Spawn = fresh,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.settings = folder / "bridge.toml"
-        self.settings.write_text(settings_text(folder, broker_port, more))
+        self.settings.write_text(settings_text(state_dir or folder, broker_port, more))
         self.log_path = folder / "bridge.log"
         self._command = [sys.executable, *command, "--config", str(self.settings)]
         self.environment = {**os.environ, "PUBSUB_EMULATOR_HOST": pubsub_host}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._spawn = spawn
+        self._process: Process | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -108,9 +113,7 @@ class BridgeProcess:
         """Wait with `wait_for_log("broker connected")` for its first session: what comes earlier,
         a broker drops."""
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=REPOSITORY, stderr=log, env=self.environment
-            )
+            self._process = self._spawn(self._command, 1, log.fileno(), self.environment)
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
@@ -118,6 +121,17 @@ class BridgeProcess:
     def stop(self) -> int:
         """As systemd does; its exit code."""
         return self._end(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Until it ends by itself; its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            raise AssertionError("the bridge is not running")
+        try:
+            return process.wait(timeout=20.0)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> int:
         process, self._process = self._process, None
@@ -132,6 +146,17 @@ class BridgeProcess:
 
     def wait_for_log(self, words: str, timeout_s: float = 20.0) -> None:
         wait_until(lambda: words in self.log, f"{words!r} in the log", timeout_s)
+
+    def background(self, *words: str) -> "subprocess.Popen[str]":
+        """As `command`, and it runs on."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "cloud_bridge.main", *words, "--config", str(self.settings)],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Another command of `lookout-cloud` with the same settings."""

@@ -84,6 +84,12 @@ class Broker:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise AssertionError("mosquitto is not running")
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and wait until it listens."""
         if self.is_running:

@@ -1,7 +1,15 @@
-"""An authority and the certificates that it signs, made by openssl for one test."""
+"""An authority and the certificates that it signs, made by openssl for one test; and certificates
+of any time."""
 
 import subprocess
+from datetime import datetime
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 
 class Authority:
@@ -37,3 +45,24 @@ class Authority:
 
     def _run(self, *words: str | Path) -> None:
         subprocess.run([self._openssl, *map(str, words)], check=True, capture_output=True)
+
+
+def dated(folder: Path, begins: datetime, ends: datetime, name: str = "dated") -> tuple[Path, Path]:
+    """A self-signed certificate of any time, and its key."""
+    folder.mkdir(parents=True, exist_ok=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / f"{name}.crt", folder / f"{name}.key"
+    paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return paths

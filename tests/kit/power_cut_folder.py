@@ -4,7 +4,8 @@
 
 A flat FUSE folder, held in memory; `power_cut_disk` says what a cut leaves. Without a seed, what
 was not synced is lost; with one, some of it survives. Every step can be recorded, so that one
-writer's life can be cut at many moments.
+writer's life can be cut at many moments. It can also refuse every change, as a file system does
+that the kernel has made read-only under running programs, or one whose device fails.
 
 The control socket takes one line and answers one; `Folder.answer` has them all.
 """
@@ -54,6 +55,8 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
         self._open: dict[int, Inode] = {}
         self._next = 1
         self._counts = Counts()
+        self._refusal: int | None = None
+        """The errno of every change, while it is set."""
 
     # --- the plug -----------------------------------------------------------------------------
 
@@ -84,6 +87,10 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
                     self._disk = self._recorded().disk_at(int(position))
                     self._disk.cut(_chance(*map(int, seed)))
                     self._history = None
+                case ["refuse", number]:
+                    self._refusal = int(number)
+                case ["mend"]:
+                    self._refusal = None
                 case ["counts"]:
                     return json.dumps(asdict(self._counts))
                 case _:
@@ -96,6 +103,8 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
         return self._history
 
     def _do(self, step: Callable[[Disk], None]) -> None:
+        if self._refusal is not None:
+            raise mfusepy.FuseOSError(self._refusal)
         step(self._disk)
         if self._history is not None:
             self._history.note(step)
@@ -136,6 +145,8 @@ class Folder(mfusepy.Operations):  # type: ignore[misc]
     def open(self, path: str, flags: int) -> int:
         with self._lock:
             inode = self._find(path)
+            if self._refusal == errno.EROFS and flags & os.O_ACCMODE != os.O_RDONLY:
+                raise mfusepy.FuseOSError(errno.EROFS)
             if flags & os.O_TRUNC:
                 self.truncate(path, 0)
             self._next += 1
@@ -274,6 +285,13 @@ class PowerCutFolder:
     def cut(self, seed: int | None = None) -> None:
         """Nobody may have a file of it open: end the writer first."""
         self._ask("cut", seed)
+
+    def refuse(self, number: int) -> None:
+        """Every change fails with this errno, for open files too: `EROFS`, `EIO`, `ENOSPC`."""
+        self._ask("refuse", number)
+
+    def mend(self) -> None:
+        self._ask("mend")
 
     def record(self) -> None:
         """Keep every step from now on, for `position`, `save` and `rewind`."""

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from tests.kit.broker import free_port
+from tests.kit.processes import Process, Spawn, fresh
 
 REPOSITORY = Path(__file__).parents[2]
 STARTS_WITHIN_S = 20.0
@@ -28,6 +28,7 @@ class PubsubServer:
         folder: Path,
         arguments: Sequence[str] = (),
         command: Sequence[str] = ("-m", "cloud_bridge.main", "pubsub"),
+        spawn: Spawn = fresh,
     ) -> None:
         self.port = free_port()
         self._command = [
@@ -39,7 +40,9 @@ class PubsubServer:
             str(self.port),
             *arguments,
         ]
-        self._process: subprocess.Popen[str] | None = None
+        self._spawn = spawn
+        self._process: Process | None = None
+        self._stdout: IO[str] | None = None
 
     @property
     def host(self) -> str:
@@ -49,6 +52,10 @@ class PubsubServer:
     @property
     def pid(self) -> int:
         return self._running().pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def __enter__(self) -> Self:
         self.start()
@@ -69,11 +76,11 @@ class PubsubServer:
 
     def start(self) -> None:
         """Start it and wait for its word that it listens."""
-        process = subprocess.Popen(
-            self._command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, env=os.environ
-        )
-        self._process = process
-        line = first_line(process.stdout)
+        ours, theirs = os.pipe()
+        self._stdout = os.fdopen(ours)
+        self._process = self._spawn(self._command, theirs, 2, os.environ)
+        os.close(theirs)
+        line = first_line(self._stdout)
         if line != f"listening on {self.host}":
             self.kill()
             raise AssertionError(f"the local Pub/Sub does not start: {line!r}")
@@ -92,10 +99,10 @@ class PubsubServer:
         try:
             return process.wait(timeout=10.0)
         finally:
-            if process.stdout is not None:
-                process.stdout.close()
+            if self._stdout is not None:
+                self._stdout.close()
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self) -> Process:
         if self._process is None:
             raise AssertionError("it is not running")
         return self._process

@@ -14,6 +14,7 @@ from cloud_bridge.main import main
 from cloud_bridge.trust.authority import Authority
 from cloud_bridge.trust.certificates import Pair, load_signer, sign
 from cloud_bridge.trust.files import write_files
+from cloud_bridge.trust.names import Role
 from tests.kit.broker import Broker, free_port
 from tests.kit.peer import Peer
 from tests.tools import REPOSITORY
@@ -117,12 +118,24 @@ class TrustedBroker:
         files = {"device.crt": (pair.certificate, 0o644), "device.key": (pair.key, 0o600)}
         write_files(self.folder / name, files)
 
-    def signed(self, name: str, now: datetime, life: timedelta = timedelta(days=2)) -> Pair:
-        """By the same authority at another time; in no ledger."""
+    def signed(
+        self,
+        name: str,
+        now: datetime,
+        life: timedelta = timedelta(days=2),
+        role: Role = "device",
+    ) -> Pair:
+        """By the same authority at another time; in no ledger. A broker's is for `localhost`."""
         pair = Pair((self.ca_dir / "ca.crt").read_bytes(), (self.ca_dir / "ca.key").read_bytes())
         signer = load_signer(pair, "the kit")
         made, _ = sign(
-            signer, name=name, role="device", registry=None, hosts=(), now=now, life=life
+            signer,
+            name=name,
+            role=role,
+            registry=None,
+            hosts=("localhost", "127.0.0.1") if role == "broker" else (),
+            now=now,
+            life=life,
         )
         return made
 

@@ -27,7 +27,8 @@ def ca(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 def test_one_registry_needs_no_rule_for_a_new_box(ca: Path, tmp_path: Path) -> None:
     out = tmp_path / "broker"
-    assert run("broker", "settings", "--registry", "home", "--output", out, ca=ca) == 0
+    assert run("device", "revoke", "goat", ca=ca) == 0
+    assert run("broker", "settings", "--output", out, ca=ca) == 0
     rules = (out / "acl").read_text()
     assert "pattern write home/devices/%u/events/#" in rules
     assert "farm" not in rules
@@ -46,6 +47,16 @@ def test_of_several_registries_each_box_has_rules_of_its_own(ca: Path, tmp_path:
     assert run("broker", "settings", "--registry", "home", "--registry", "farm",
                "--output", out, ca=ca) == 0  # fmt: skip
     assert "goat" not in (out / "acl").read_text()
+
+
+def test_one_registry_of_several_lets_no_box_of_another_in(ca: Path, tmp_path: Path) -> None:
+    out = tmp_path / "broker"
+    assert run("broker", "settings", "--registry", "home", "--output", out, ca=ca) == 0
+    rules = (out / "acl").read_text()
+    # A rule by pattern would give goat, of farm, topics of its own in home.
+    assert "pattern" not in rules
+    assert "user garden\ntopic write home/devices/garden/events/#" in rules
+    assert "goat" not in rules
 
 
 def test_rules_and_keys_are_for_the_broker_alone(ca: Path, tmp_path: Path) -> None:

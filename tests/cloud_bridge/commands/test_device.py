@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from cloud_bridge.errors import ExitCode
 from cloud_bridge.instance_lock import InstanceLock
 from cloud_bridge.main import main
 
@@ -307,3 +308,26 @@ def test_another_process_has_the_authority(typed: Typed, tmp_path: Path) -> None
     typed("device", "add", "garden", "--output", tmp_path / "a")
     with InstanceLock(tmp_path / "ca", "wait"):
         assert typed("device", "list")[0] == 75
+
+
+def test_a_box_may_be_called_as_the_brokers_host_is(typed: Typed, tmp_path: Path) -> None:
+    ca_words = ("broker", "certificate", "garden", "garden.local", "--output", tmp_path / "broker")
+    assert typed(*ca_words)[0] == 0
+    assert typed("device", "add", "garden", "--output", tmp_path / "garden")[0] == 0
+    assert typed(*ca_words, "--force")[0] == 0
+    assert typed("device", "renew", "garden", "--output", tmp_path / "garden")[0] == 0
+    code, _, complained = typed("device", "revoke", "garden", "--old")
+    assert code == ExitCode.BAD_CONFIG
+    assert "--role" in complained
+    code, said, _ = typed("device", "revoke", "garden", "--old", "--role", "device", "--json")
+    assert code == 0
+    assert len(json.loads(said)["revoked"]) == 1
+    code, said, _ = typed("device", "list", "--json")
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert [(each["role"], each["standing"]) for each in rows] == [
+        ("broker", "superseded"),
+        ("device", "revoked"),
+        ("broker", "valid"),
+        ("device", "valid"),
+    ]
+    assert typed("device", "revoke", "garden", "--role", "bridge")[0] == ExitCode.BAD_CONFIG

@@ -108,6 +108,41 @@ def test_a_dry_run_in_json_is_one_object_a_line(capsys: pytest.CaptureFixture[st
     )
 
 
+def test_removal_wants_yes_and_takes_only_what_has_the_prefix(
+    host: str, project: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for prefix in ("lookout", "lookout-demo"):
+        assert main(["provision", "--project", project, "--prefix", prefix]) == 0
+    words = ["provision", "--project", project, "--prefix", "lookout-demo", "--remove"]
+    assert main(words) == 78
+    assert "4 topics and 4 subscriptions" in capsys.readouterr().err
+    assert main([*words, "--yes"]) == 0
+    assert capsys.readouterr().out.count("removed: ") == 8
+    assert main([*words, "--yes", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["did"] for line in lines] == ["not there"] * 8
+    assert main(["provision", "--project", project, "--check"]) == 0
+
+
+def test_settings_name_the_project_and_its_pubsub(
+    tmp_path: Path, project: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "bridge.toml"
+    words = ["provision", "--config", str(settings)]
+    with LocalPubsub(tmp_path / "pubsub") as pubsub, emulator_host("127.0.0.1:1"):
+        settings.write_text(
+            f'registries = ["home"]\n[pubsub]\nproject = "{project}"\n'
+            f'address = "127.0.0.1:{pubsub.port}"\n'
+        )
+        assert main(words) == 0
+        assert main([*words, "--check"]) == 0
+        assert f"{project}: 4 topics" in capsys.readouterr().out
+        settings.write_text(f"[hub]\nport = {pubsub.port}\nkeep_days = 9\n")
+        assert main(words) == 0
+        assert main([*words, "--check", "--keep-days", "7"]) == 1
+    assert f"keep_s is {9 * 86400}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

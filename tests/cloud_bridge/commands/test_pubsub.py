@@ -68,6 +68,21 @@ def test_port_zero_takes_a_free_port_and_says_which(tmp_path: Path) -> None:
     assert process.returncode == ExitCode.OK
 
 
+def test_it_brings_the_topics_of_a_project_along(tmp_path: Path) -> None:
+    words = ("--data-dir", tmp_path, "--port", "0", "--provision", "some-project")
+    for _ in range(2):
+        with start(*words) as process:
+            host = first_line(process.stdout).removeprefix("listening on ")
+            try:
+                with Pubsub(host) as pubsub:
+                    topics = list(pubsub.publisher.list_topics(project="projects/some-project"))
+                    assert len(topics) == 4
+            finally:
+                process.terminate()
+                _, words_of_log = process.communicate(timeout=10.0)
+    assert "made: " not in words_of_log, "the second time all is there"
+
+
 def test_a_second_one_on_the_same_folder_is_refused_with_words(server: PubsubServer) -> None:
     folder = Path(f"/proc/{server.pid}/cmdline").read_bytes().split(b"\0")
     data_dir = folder[folder.index(b"--data-dir") + 1].decode()

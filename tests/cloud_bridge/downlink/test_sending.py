@@ -1,6 +1,7 @@
 """Commands and desired settings on their way down: checked, sent, acknowledged after PUBACK."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -27,7 +28,11 @@ class Scene:
         self.clock = HandClock()
         self.source, self.link, self.versions = FakeCommands(), FakeLink(), FakeVersions()
         self.health, self.stop = Health(self.clock), HandStop()
-        self.sending = Sending(
+        self.link.turn(0.0, 0)
+        self.sending = self.make()
+
+    def make(self) -> Sending:
+        return Sending(
             self.source,
             self.link,
             self.versions,
@@ -37,7 +42,6 @@ class Scene:
             self.stop.wait,
             lambda: 0.0,
         )
-        self.link.turn(0.0, 0)
 
     def put_command(self, expires_in_s: float = 60.0, **changes: object) -> None:
         expires = time_text(self.clock.wall_ns() + round(expires_in_s * 1e9))
@@ -132,6 +136,21 @@ BAD: list[tuple[bytes, dict[str, str]]] = [
     (b'{"version":1,"settings":{}}', attributes_of("home", "garden", "receipts")),
     (b'{"version":1,"settings":{}}', {}),
     (b"x" * 70_000, attributes_of("home", "garden", "command")),
+    (b'{"version":1,"settings":{"a":1e999}}', attributes_of("home", "garden", "config")),
+    (
+        b'{"id":"a","command":"pause","expires":"2099-01-01T00:00:00Z","arguments":{"a":[NaN]}}',
+        attributes_of("home", "garden", "command"),
+    ),
+    # 50 KB that become 190 KB, for which a broker would end the bridge's connection.
+    (
+        b'{"version":1,"settings":{"a":[%s]}}' % b",".join([b"1e15"] * 10_000),
+        attributes_of("home", "garden", "config"),
+    ),
+    (
+        b'{"id":"a","command":"pause","expires":"2099-01-01T00:00:00Z","arguments":{"a":[%s]}}'
+        % b",".join([b"1e15"] * 10_000),
+        attributes_of("home", "garden", "command"),
+    ),
     (
         b'{"id":"a","command":"open_door","expires":"2099-01-01T00:00:00Z"}',
         attributes_of("home", "garden", "command"),
@@ -164,6 +183,14 @@ def test_any_message_is_read_or_a_wire_error(body: bytes, attributes: dict[str, 
             continue
 
 
+@pytest.mark.parametrize("pair", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_settings_as_deep_as_json_is_read_go_down(pair: tuple[bytes, bytes]) -> None:
+    deep = pair[0] * 197 + b"1" + pair[1] * 197
+    body = b'{"version":1,"settings":{"a":%s}}' % deep
+    attributes = attributes_of("home", "garden", "config")
+    assert read(Received("1", body, attributes), frozenset({"home"}), 0).version == 1
+
+
 @pytest.mark.parametrize("error", [TransientError("away"), BlockedError("you may not pull")])
 def test_errors_of_pubsub_are_told_and_pass(
     scene: Scene, error: TransientError | BlockedError
@@ -176,3 +203,36 @@ def test_errors_of_pubsub_are_told_and_pass(
     scene.sending.turn()
     assert not scene.health.troubles
     assert len(scene.link.sent) == 1
+
+
+@pytest.mark.parametrize("error", [TransientError("away"), BlockedError("you may not")])
+def test_an_acknowledgement_that_fails_is_told_and_made_up_for(
+    scene: Scene, error: TransientError | BlockedError
+) -> None:
+    """Though nothing more comes meanwhile: else what was done comes again until it expires."""
+
+    class Deaf(FakeCommands):
+        is_deaf = True
+
+        def acknowledge(self, ack_ids: Sequence[str]) -> None:
+            if self.is_deaf:
+                raise error
+            super().acknowledge(ack_ids)
+
+        def pull(self) -> list[Received]:
+            received, self.asked = ([] if self.asked else super().pull()), True
+            return received
+
+        asked = False
+
+    scene.source = source = Deaf()
+    scene.sending = scene.make()
+    scene.put_command()
+    for _ in range(2):
+        scene.sending.turn()
+    assert scene.health.troubles == {"downlink": str(error)}
+    assert len(scene.link.sent) == 1
+    source.is_deaf = False
+    scene.sending.turn()
+    assert scene.source.held == 0
+    assert not scene.health.troubles

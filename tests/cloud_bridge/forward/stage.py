@@ -51,8 +51,11 @@ class Stage:
         held_messages: int = 4000,
         batch_messages: int = 100,
         stop_after: int | None = None,
+        clock: HandClock | None = None,
+        gather_s: float = 0.0,
     ) -> None:
-        self.clock = HandClock()
+        """gather_s: of batches and of receipts."""
+        self.clock = clock or HandClock()
         self.link = link or FakeLink()
         self.publisher = publisher or FakePublisher({EVENTS: 1})
         self.letters = letters or FakeDeadLetters(10**6, self.clock)
@@ -62,14 +65,14 @@ class Stage:
         self.forwarding = forwarding(
             self.link,
             Reader(frozenset({"home"}), "some-project", "global"),
-            ReceiptBook(self.clock, 0.0),
+            ReceiptBook(self.clock, gather_s),
             self.states,
             Bounds(
                 held_messages=held_messages,
                 held_bytes=10**7,
                 batch_messages=batch_messages,
                 batch_bytes=10**6,
-                batch_s=0.0,
+                batch_s=gather_s,
             ),
             self.clock,
             self.health,

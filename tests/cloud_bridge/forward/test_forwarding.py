@@ -102,6 +102,24 @@ def test_a_full_store_of_dead_letters_stops_the_acknowledging_and_says_so() -> N
     assert not stage.health.troubles
 
 
+def test_dead_letters_of_one_batch_need_not_have_room_together() -> None:
+    letters = FakeDeadLetters(1_000, Stage().clock)  # for two
+    stage = Stage(letters=letters)
+    payloads = [b"{%d" % number for number in range(7)]
+    for payload in payloads:
+        stage.link.arrive(TOPIC, payload)
+    stage.take()
+    kept: list[bytes] = []
+    for _ in range(6):  # a person looks at them, and makes room again and again
+        stage.keeping.turn()
+        kept += [each.letter.payload for each in letters.letters()]
+        letters.remove([each.number for each in letters.letters()])
+    assert kept == payloads
+    stage.run()
+    assert stage.link.acknowledged == 7
+    assert not stage.health.troubles
+
+
 def test_one_message_that_pubsub_refuses_is_found_and_the_others_arrive() -> None:
     stage = Stage()
     for seq in range(1, 101):
@@ -179,6 +197,38 @@ def test_reading_stops_when_the_queue_is_full() -> None:
     assert stage.forwarding.held == 0
 
 
+def test_a_full_queue_is_free_again_for_the_next_connection() -> None:
+    stage = Stage(held_messages=50, batch_messages=10)
+    for seq in range(1, 201):
+        stage.link.arrive(TOPIC, b"{" if seq % 20 == 0 else event_payload(seq))
+    for _ in range(3):
+        while stage.forwarding.held < 50:
+            stage.take()
+        stage.link.drop()
+        stage.take()
+        stage.link.let_in()
+        stage.take()
+        assert stage.forwarding.held == 0
+    stage.run()
+    assert sorted(stage.stored) == [seq for seq in range(1, 201) if seq % 20]
+    assert (stage.forwarding.held, stage.link.acknowledged) == (0, 200)
+
+
+def test_what_pubsub_refused_of_a_lost_connection_is_not_kept_twice() -> None:
+    stage = Stage()
+    stage.link.arrive(TOPIC, event_payload(1))
+    stage.publisher.poison = lambda message: True
+    stage.take()
+    stage.publish()
+    stage.link.drop()
+    stage.take()
+    stage.link.let_in()
+    stage.run()
+    [kept] = stage.letters.letters()
+    assert (kept.times, stage.forwarding.held) == (1, 0)
+    assert stage.refusals.keys() == {1}
+
+
 def test_what_came_on_a_lost_connection_is_not_acknowledged_on_the_next() -> None:
     stage = Stage()
     for seq in (1, 2):
@@ -222,6 +272,18 @@ def test_states_are_acknowledged_at_once_and_the_newest_wins() -> None:
     assert b'"last_seq":4' in message.body
     assert stage.link.sent == []
     assert stage.health.counts["states_refused"] == 1
+
+
+def test_a_state_without_room_is_counted_and_acknowledged() -> None:
+    stage = Stage()
+    payload = f'{{"run":"{RUN}","words":"{"x" * 250_000}"}}'.encode()
+    for number in range(300):  # 75 MB
+        stage.link.arrive(f"home/devices/box{number}/state", payload)
+    stage.run()
+    counts = stage.health.counts
+    assert counts["states"] + counts["states_dropped"] == 300
+    assert 0 < counts["states_dropped"] < 100
+    assert stage.link.acknowledged == 300
 
 
 def test_events_of_several_devices_and_runs_get_a_receipt_each() -> None:

@@ -186,10 +186,30 @@ def test_an_ack_id_of_another_subscription_is_refused(path: Path) -> None:
         one, two = await house.subscribe("one"), await house.subscribe("two")
         await house.publish(b"1")
         [good] = ack_ids(one, await house.take(one))
-        for bad in (*ack_ids(two, await house.take(two)), "", "a-b", "1-2-3-4", "x-y-z"):
+        huge = f"{one.number:x}-{'f' * 4000}-1"
+        others = (*ack_ids(two, await house.take(two)), "", "a-b", "1-2-3-4", "x-y-z")
+        for bad in (*others, huge, "1-+5-1", "0x1-5-1", "1- 5-1", "1-1_1-1", "1-5-1\n"):
             with pytest.raises(RefusedError) as caught:
                 house.exchange.acknowledge(one, [good, bad])
             assert caught.value.code == StatusCode.INVALID_ARGUMENT
+        assert one.removed == set()
+
+    run(path, work)
+
+
+def test_a_debt_that_cannot_be_paid_is_not_forgotten(path: Path) -> None:
+    async def work(house: House) -> None:
+        await house.topic()
+        one = await house.subscribe("one")
+        await house.publish(b"1")
+        [good] = ack_ids(one, await house.take(one))
+        house.exchange.acknowledge(one, [good])
+        one.removed.add(10**5000)  # no number that JSON, and so the disk, takes
+        with pytest.raises(ValueError, match="digits"):
+            await house.upkeep.turn()
+        assert len(one.removed) == 2
+        one.removed.remove(10**5000)
+        await house.upkeep.turn()
         assert one.removed == set()
 
     run(path, work)

@@ -1,6 +1,8 @@
 """The whole service in this process, asked through Google's client library."""
 
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -153,6 +155,39 @@ def test_a_full_disk_is_unavailable_and_nothing_is_stored(tmp_path: Path) -> Non
         with pytest.raises(ServiceUnavailable, match="nothing was stored"):
             pubsub.publish_at_once(topic, [{"data": bytes(100_000)}])
         assert pubsub.pull(subscription) == []
+
+
+class OnceBroken(Store):
+    """Fails once, in a way that nobody foresaw, while acknowledgements are written down."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        super().__init__(path, max_bytes)
+        self.removals = 0
+
+    def remove(self, subscription: int, ids: Iterable[int]) -> None:
+        self.removals += 1
+        if self.removals == 1:
+            raise RuntimeError("a test breaks it")
+        super().remove(subscription, ids)
+
+
+def test_upkeep_outlives_what_nobody_foresaw(tmp_path: Path) -> None:
+    with (
+        LocalPubsub(tmp_path, make_store=OnceBroken) as server,
+        Pubsub(f"127.0.0.1:{server.port}") as pubsub,
+    ):
+        topic = pubsub.topic()
+        subscription = pubsub.subscription(topic)
+        pubsub.publish(topic, b"1")
+        [one] = pubsub.pull_some(subscription)
+        pubsub.subscriber.acknowledge(subscription=subscription, ack_ids=[one.ack_id])
+        file = tmp_path / "pubsub.db"
+
+        def is_removed() -> bool:
+            with closing(sqlite3.connect(file)) as db:
+                return bool(db.execute("SELECT count(*) FROM messages").fetchone() == (0,))
+
+        wait_until(is_removed, "the acknowledgement is on disk")
 
 
 def test_a_second_service_on_the_same_folder_is_refused(

@@ -67,16 +67,25 @@ def test_revoked_counts_no_more_and_keeps_its_time() -> None:
     ledger = Ledger((entry("AA"), entry("BB"))).revoking(["AA"], NOW)
     again = ledger.revoking(["AA"], NOW + DAY)
     assert again == ledger
-    assert [each.serial for each in ledger.active("garden", NOW)] == ["BB"]
+    assert [each.serial for each in ledger.active("garden", "device", NOW)] == ["BB"]
 
 
 def test_evictions_are_nobodys() -> None:
     ledger = Ledger((entry("AA"), replace(entry("BB"), role="eviction")))
-    assert [each.serial for each in ledger.of("garden")] == ["AA"]
+    assert [each.serial for each in ledger.of("garden", "device")] == ["AA"]
     assert ledger.names("device", NOW) == ("garden",)
+
+
+def test_a_box_that_is_called_as_the_brokers_host_is_still_itself() -> None:
+    broker = replace(entry("BB"), role="broker", registry=None)
+    ledger = Ledger((entry("AA"), broker))
+    assert [ledger.standing(each, NOW) for each in ledger.entries] == ["valid", "valid"]
+    assert [each.serial for each in ledger.active("garden", "device", NOW)] == ["AA"]
+    assert ledger.registry_of("garden") == "home"
+    assert ledger.roles_of("garden") == ("device", "broker")
 
 
 def test_an_expired_name_is_free_again() -> None:
     ledger = Ledger((entry("AA", days=-1),))
-    assert ledger.active("garden", NOW) == ()
+    assert ledger.active("garden", "device", NOW) == ()
     assert ledger.names("device", NOW) == ()

@@ -1,6 +1,7 @@
 """What a broker limits, owes and forgets: Receive Maximum, acknowledgements, packet ids."""
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -9,6 +10,7 @@ import pytest
 from device.clocks import HandClock, SystemClock
 from device.config import MqttConfig
 from device.core.delivery import DeliverySettings
+from device.messaging.paho_client import new_client
 from device.messaging.paho_uplink import PahoUplink
 from device.messaging.under_way import UnderWay
 from device.pipeline.sending import Sender
@@ -48,6 +50,18 @@ def gathered(uplink: PahoUplink, rows: list[int]) -> list[int]:
     """One more turn's rows added to `rows`."""
     rows.extend(uplink.turn(0.02))
     return rows
+
+
+def test_small_packets_go_out_at_once() -> None:
+    """With Nagle's algorithm an event waits 40 ms behind another: a third of the rate."""
+    with ScriptedBroker() as broker:
+        config = MqttConfig(port=broker.port)
+        client = new_client(config, TOPICS, b"{}", tls=None)
+        client.connect("127.0.0.1", broker.port)
+        sock = client.socket()
+        assert isinstance(sock, socket.socket)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        client.disconnect()
 
 
 @pytest.mark.parametrize("receive_maximum", [1, 2, 3, 10])

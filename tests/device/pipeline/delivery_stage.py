@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from device.clocks import HandClock
-from device.core.delivery import SPARE_FIRST_ROW, DeliverySettings
+from device.core.delivery import SPARE_FIRST_ROW, DeliveryMode, DeliverySettings
 from device.errors import TransientError
 from device.messaging.fake_uplink import FakeUplink
 from device.messaging.memory_outbox import MemoryOutbox
@@ -74,8 +74,10 @@ class Stage:
         uplink: FakeUplink | None = None,
         window: int = 8,
         has_spare: bool = False,
+        mode: DeliveryMode = "broker",
+        clock: HandClock | None = None,
     ) -> None:
-        self.clock = HandClock()
+        self.clock = clock or HandClock()
         self.uplink = uplink or FakeUplink(acknowledges=True)
         self.outbox = MemoryOutbox("garden", "home", 10_000_000, is_durable=True)
         self.told: list[Event] = []
@@ -84,7 +86,7 @@ class Stage:
         self.delivery = Delivery(
             outbox_factory=outbox or (lambda: self.outbox),
             uplink_factory=self._uplink_of,
-            settings=DeliverySettings(window=window, live_share=0.25),
+            settings=DeliverySettings(mode=mode, window=window, live_share=0.25),
             topics=Topics("home", "garden"),
             group_ms=0,
             clock=self.clock,

@@ -33,11 +33,16 @@ def first(_previous: PreviousRun | None) -> Draft:
 class Stage:
     """A delivery that wants receipts, over an uplink whose broker takes everything."""
 
-    def __init__(self, outbox: MemoryOutbox | None = None, is_disk_broken: bool = False) -> None:
+    def __init__(
+        self,
+        outbox: MemoryOutbox | None = None,
+        is_disk_broken: bool = False,
+        receive_maximum: int = 65535,
+    ) -> None:
         """is_disk_broken: `outbox` is the spare one, in memory."""
         self._is_disk_broken = is_disk_broken
         self.clock = HandClock()
-        self.uplink = FakeUplink(acknowledges=True)
+        self.uplink = FakeUplink(receive_maximum, acknowledges=True)
         self.outbox = outbox or MemoryOutbox(
             "garden", "home", 10_000_000, first_row=SPARE_FIRST_ROW if is_disk_broken else 1
         )
@@ -96,6 +101,24 @@ def test_the_brokers_acknowledgement_frees_nothing() -> None:
     stage.turn(5)
     assert stage.sent == [1, 2, 3, 4]
     assert stage.left == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("receive_maximum", [1, 2, 3])
+def test_a_broker_that_takes_few_at_once_gets_new_events_past_one_that_nobody_confirms(
+    receive_maximum: int,
+) -> None:
+    stage = Stage(receive_maximum=receive_maximum)
+    stage.turn(3)
+    stage.report(*range(4))
+    stage.turn(30)
+    assert stage.sent == [1, 2, 3, 4, 5]
+    stage.receive((2, 5))
+    assert stage.left == [1]
+    for number in range(20):  # and so it goes on, without any receipt for what comes now
+        stage.report(number)
+        stage.turn(3, step_s=10.0)
+    stage.turn(20)
+    assert set(range(1, 26)) - set(stage.sent) == set()
 
 
 def test_a_receipt_removes_what_it_names_and_nothing_else() -> None:

@@ -1,5 +1,7 @@
 """What was sent, against a plain set."""
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +49,28 @@ def test_a_run_whose_rows_jump_is_still_told_apart() -> None:
     events.add(event_id(1), 101)
     events.add(event_id(2), 900)
     assert sorted(events.take(RUN, 1, 2).rows) == [101, 900]
+
+
+class Counted(dict[int, int]):
+    """Counts how often it is gone through."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.walks += 1
+        return super().__iter__()
+
+
+def test_ten_thousand_small_ranges_do_not_look_at_all_that_was_sent_for_each() -> None:
+    events = SentEvents()
+    for page in range(100):
+        events.add(event_id(page * PAGE_SEQS + 1), page * PAGE_SEQS + 1)
+    [run] = events._runs[RUN].values()
+    run.pages = pages = Counted(run.pages)
+    for number in range(10_000):
+        events.take(RUN, number * 7 + 2, number * 7 + 5)
+    assert pages.walks == 0
+    assert len(events.take(RUN, 1, 10**18).rows) >= 80
 
 
 def test_what_nobody_ever_confirms_is_forgotten_in_the_end() -> None:

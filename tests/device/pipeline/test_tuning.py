@@ -203,6 +203,27 @@ def test_refused_settings_change_nothing_and_every_mistake_is_told(rig: Rig) -> 
     assert rig.desire(2, detection={"gate_step": 5}).desired_version == 2
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"detection": {f"k{number}": 1 for number in range(5000)}},
+        {f"k{number}": 1 for number in range(5000)},
+        {"regions": {f"k{number}": {} for number in range(5000)}},
+        {"k\x01" * 20_000: 1},
+    ],
+)
+def test_of_thousands_of_mistakes_so_many_are_told_that_a_broker_takes_the_state(
+    rig: Rig, wanted: dict[str, Any]
+) -> None:
+    rig.desire(1, report={"state_s": 5})
+    state = rig.desire(2, **wanted)
+    assert (state.desired_version, state.refused_version) == (1, 2)
+    assert len(state.model_dump_json()) < 64 * 1024
+    assert len(rig.file.read() or b"") < 64 * 1024
+    assert rig.kept.in_force is not None
+    assert len(wanted) == 1 or state.refused[-1].startswith("and ")
+
+
 def test_a_bundle_is_chosen_by_its_name_among_those_that_are_there(rig: Rig) -> None:
     assert rig.desire(1, inference={"bundle": "night"}).refused == []
     assert rig.swaps[-1].plans[0][1].bundle.name == "night"

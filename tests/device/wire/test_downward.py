@@ -134,6 +134,16 @@ def test_a_version_that_is_none_is_refused(version: object) -> None:
         decode_desired(json.dumps({"version": version, "settings": {}}).encode())
 
 
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"[[-1e999]]"])
+def test_a_number_that_json_cannot_say_is_refused(number: bytes) -> None:
+    command = golden("command").replace(b'"arguments":{', b'"arguments":{"n":%s,' % number)
+    command = command.replace(b",}", b"}")
+    with pytest.raises(WireError, match=r"arguments: .*found a number"):
+        decode_command(command)
+    with pytest.raises(WireError, match=r"settings: .*found a number"):
+        decode_desired(b'{"version":1,"settings":{"a":{"b":%s}}}' % number)
+
+
 @settings(deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.binary(max_size=200), st.integers(0, 2000))
 def test_any_bytes_are_a_message_or_a_wire_error(name: str, junk: bytes, at: int) -> None:
