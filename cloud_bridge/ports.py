@@ -64,10 +64,12 @@ class Link(Protocol):
         *,
         qos: int = 0,
         retain: bool = False,
+        must_be_heard: bool = False,
         done: Callable[[str | None], None] | None = None,
     ) -> None:
         """Publish from any thread. done: called once, with None after the broker took it (QoS 1:
-        its PUBACK), or with a problem for people: refused, or no connection."""
+        its PUBACK), or with a problem for people: refused, or no connection. must_be_heard: it
+        is a problem, too, when the broker says that it has no subscriber (QoS 1)."""
 
     def wake(self) -> None:
         """End the wait of `turn`, from any thread."""

@@ -71,15 +71,16 @@ def run(arguments: argparse.Namespace) -> int:
     # Told to end by whatever means, it still deletes what it made.
     for number in END_SIGNALS:
         signal.signal(number, _interrupt)
-    if arguments.seconds is not None:
-        signal.setitimer(signal.ITIMER_REAL, arguments.seconds)
     with _subscription(arguments, config) as name:
         source = assembly.make_source(config, name)
         try:
+            if arguments.seconds is not None:  # of listening; getting ready is not part of it
+                signal.setitimer(signal.ITIMER_REAL, arguments.seconds)
             _print_all(source, arguments)
         except KeyboardInterrupt:
             return ExitCode.OK  # this is how it ends
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             source.close()
     return ExitCode.OK
 

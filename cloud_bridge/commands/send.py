@@ -192,7 +192,14 @@ def _send_by_mqtt(config: Config, received: Received) -> None:
     try:
         while not link.is_connected and clock.monotonic_ns() < deadline_ns:
             link.turn(0.1, room=1)
-        link.send(downward.topic, downward.payload, qos=1, retain=downward.is_retained, done=done)
+        link.send(
+            downward.topic,
+            downward.payload,
+            qos=1,
+            retain=downward.is_retained,
+            must_be_heard=not downward.is_retained,
+            done=done,
+        )
         while not given.is_set() and clock.monotonic_ns() < deadline_ns:
             link.turn(0.1, room=1)
     finally:

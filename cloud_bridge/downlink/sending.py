@@ -105,6 +105,9 @@ class Sending:
                 downward.payload,
                 qos=1,
                 retain=downward.is_retained,
+                # Nobody keeps a command for a device that the broker does not know: it comes
+                # again until it expires. Settings are retained.
+                must_be_heard=not downward.is_retained,
                 done=answer.give,
             )
             under_way.append((each, downward, answer))
@@ -114,6 +117,7 @@ class Sending:
                 self._reporter.add("down_sent")
                 done.append(each.ack_id)
             else:
+                self._reporter.add("down_again")
                 log.warning("downlink not sent, comes again topic=%s: %s", downward.topic, problem)
         return done
 

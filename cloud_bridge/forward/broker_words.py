@@ -80,3 +80,10 @@ def of_silence(config: MqttConfig) -> str:
 
 def of_puback(config: MqttConfig, name: str) -> str:
     return f"{place(config)}: it refuses it ({name}); allow this user to write the topic"
+
+
+def of_deaf_device(config: MqttConfig) -> str:
+    return (
+        f"{place(config)}: nobody listens to it: the device is away for longer than the broker "
+        "keeps its session, or there is none of this name"
+    )

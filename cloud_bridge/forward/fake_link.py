@@ -2,7 +2,7 @@
 acknowledged."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from threading import Condition
 from typing import NamedTuple
 
@@ -16,6 +16,11 @@ class Sent(NamedTuple):
     payload: bytes
     qos: int
     retain: bool
+
+
+class _Everything:
+    def __contains__(self, _topic: object) -> bool:
+        return True
 
 
 class FakeLink:
@@ -36,6 +41,8 @@ class FakeLink:
         self.sent: list[Sent] = []
         self.refuses: str | None = None
         """What the broker says to QoS 1 publishes."""
+        self.listened: Container[str] = _Everything()
+        """Topics that a device has subscribed to."""
         self.acknowledged = 0
         self.is_closed = False
 
@@ -94,10 +101,13 @@ class FakeLink:
         *,
         qos: int = 0,
         retain: bool = False,
+        must_be_heard: bool = False,
         done: Callable[[str | None], None] | None = None,
     ) -> None:
         with self._changed:
             problem = self.problem or (self.refuses if qos else None)
+            if problem is None and must_be_heard and topic not in self.listened and qos:
+                problem = "nobody listens"
             if problem is None:
                 self.sent.append(Sent(topic, payload, qos, retain))
             self._changed.notify_all()

@@ -8,9 +8,7 @@ broker sends everything again that was not acknowledged.
 import logging
 import select
 import ssl
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import MQTTErrorCode
@@ -25,6 +23,7 @@ from cloud_bridge.forward import broker_words as words
 from cloud_bridge.forward.broker_login import LinkError, password, tls_context
 from cloud_bridge.forward.buffered_client import BufferedClient
 from cloud_bridge.forward.mistimed import Mistimed
+from cloud_bridge.forward.outgoing import RECEIVE_MAXIMUM, Message, Outgoing
 from cloud_bridge.forward.wake_pipe import WakePipe
 from cloud_bridge.ports import Arrival, Clock
 
@@ -36,20 +35,7 @@ ANSWER_NS = 10_000_000_000
 
 STEADY_NS = 30_000_000_000
 CLOSE_S = 0.5
-OUTBOX_AT_MOST = 10_000
-"""Of `send`, waiting for the link's thread."""
-
 PACKET_BYTES = 512 * 1024
-
-
-class Outgoing(NamedTuple):
-    """What `send` was given."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    done: Callable[[str | None], None] | None
 
 
 class PahoLink:
@@ -83,8 +69,7 @@ class PahoLink:
         self._failures = 0
         self._arrivals: list[Arrival] = []
         self._callback_error: BaseException | None = None
-        self._outgoing: deque[Outgoing] = deque()
-        self._under_way: dict[int, Callable[[str | None], None]] = {}
+        self._outgoing = Outgoing(config)
         self._waking = WakePipe()
         self._mistimed = Mistimed(config, clock)
         self._is_closed = False
@@ -131,14 +116,11 @@ class PahoLink:
         *,
         qos: int = 0,
         retain: bool = False,
+        must_be_heard: bool = False,
         done: Callable[[str | None], None] | None = None,
     ) -> None:
-        if len(self._outgoing) >= OUTBOX_AT_MOST:
-            if done is not None:
-                done("too much waits to be sent; it is tried again")
-            return
-        self._outgoing.append(Outgoing(topic, payload, qos, retain, done))
-        self.wake()
+        if self._outgoing.put(Message(topic, payload, qos, retain, done, must_be_heard)):
+            self.wake()
 
     def wake(self) -> None:
         self._waking.wake()
@@ -209,7 +191,7 @@ class PahoLink:
         _userdata: object,
         flags: mqtt.ConnectFlags,
         reason: ReasonCode,
-        _properties: Properties | None,
+        properties: Properties | None,
     ) -> None:
         if reason.is_failure:
             self._callback_error = LinkError(
@@ -219,6 +201,7 @@ class PahoLink:
         self._connection += 1
         self._is_open = True
         self._had_session = flags.session_present
+        self._outgoing.receive_maximum = getattr(properties, "ReceiveMaximum", RECEIVE_MAXIMUM)
         if self._filters:
             # Each time anew: so the broker sends the retained states again.
             options = SubscribeOptions(qos=1, retainAsPublished=True)
@@ -323,26 +306,13 @@ class PahoLink:
         self._arrivals.append(Arrival(message.mid, message._topic, bytes(message.payload)))
 
     def _send_outgoing(self, client: BufferedClient) -> None:
-        if not self._is_connected:
+        if self._is_connected:
+            self._outgoing.send(client)
+        else:
             self._give_up_outgoing()
-            return
-        while self._outgoing:
-            topic, payload, qos, retain, done = self._outgoing.popleft()
-            info = client.publish(topic, payload, qos=qos, retain=retain)
-            if done is None:
-                continue
-            if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                done(f"{words.place(self._config)}: not sent ({info.rc})")
-            elif qos == 0:
-                done(None)
-            else:
-                self._under_way[info.mid] = done
 
     def _give_up_outgoing(self) -> None:
-        while self._outgoing:
-            done = self._outgoing.popleft().done
-            if done is not None:
-                done(self._problem or f"{words.place(self._config)}: not connected yet")
+        self._outgoing.give_up(self._problem or f"{words.place(self._config)}: not connected yet")
 
     def _on_publish(
         self,
@@ -352,10 +322,7 @@ class PahoLink:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        done = self._under_way.pop(mid, None)
-        if done is not None:
-            refusal = words.of_puback(self._config, str(reason))
-            done(refusal if reason.is_failure else None)
+        self._outgoing.settle(mid, reason)
 
     def _on_disconnect(
         self,
@@ -394,7 +361,4 @@ class PahoLink:
         sock = None if client is None else client.socket()
         if sock is not None:
             sock.close()
-        under_way, self._under_way = self._under_way, {}
-        for done in under_way.values():
-            done(problem)
-        self._give_up_outgoing()
+        self._outgoing.lose(problem)

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 from paho.mqtt import client as mqtt
@@ -31,6 +33,8 @@ class Stage:
     """A device does, QoS 1."""
     take_away: Callable[[], None]
     give_back: Callable[[], None]
+    listen: Callable[[str, str], None]
+    """A device subscribes to a filter, which takes one topic."""
     link: Link = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +72,10 @@ def fake_stage(_folder: Path) -> Iterator[Stage]:
         link.let_in()
         return link
 
-    yield Stage(again, link.arrive, link.drop, link.let_in)
+    def listen(_filter: str, topic: str) -> None:
+        link.listened = {topic}
+
+    yield Stage(again, link.arrive, link.drop, link.let_in, listen)
 
 
 def mosquitto_stage(folder: Path) -> Iterator[Stage]:
@@ -88,7 +95,13 @@ def mosquitto_stage(folder: Path) -> Iterator[Stage]:
         def publish(topic: str, payload: bytes) -> None:
             device.publish(topic, payload, qos=1).wait_for_publish(10.0)
 
-        yield Stage(make, publish, broker.stop, broker.start)
+        def listen(filter_: str, _topic: str) -> None:
+            is_heard = Event()
+            device.on_subscribe = lambda *_: is_heard.set()
+            device.subscribe(filter_, 1)
+            assert is_heard.wait(10.0)
+
+        yield Stage(make, publish, broker.stop, broker.start, listen)
         for link in links:
             link.close()
         device.loop_stop()
@@ -204,6 +217,26 @@ def test_what_is_sent_with_qos_1_is_told_when_the_broker_took_it(stage: Stage) -
     stage.link.send("home/devices/garden/receipts", b"{}", done=answers.append)
     stage.turn_until(lambda: len(answers) == 2, "both answers")
     assert answers == [None, None]
+
+
+def test_what_must_be_heard_is_told_when_nobody_listens(stage: Stage) -> None:
+    answers: dict[str, str | None] = {}
+    stage.connect()
+    stage.listen("home/devices/garden/commands/#", "home/devices/garden/commands/pause")
+    for device in ("garden", "shed"):
+        for must in (False, True):
+            stage.link.send(
+                f"home/devices/{device}/commands/pause",
+                b"{}",
+                qos=1,
+                must_be_heard=must,
+                done=partial(answers.__setitem__, f"{device} {must}"),
+            )
+    stage.turn_until(lambda: len(answers) == 4, "four answers")
+    problem = answers.pop("shed True")
+    assert problem is not None
+    assert "nobody listens" in problem
+    assert answers == {"garden False": None, "garden True": None, "shed False": None}
 
 
 def test_what_is_sent_without_a_connection_is_told_so(stage: Stage) -> None:

@@ -90,6 +90,27 @@ def test_what_the_broker_did_not_take_comes_again(scene: Scene) -> None:
     assert len(scene.link.sent) == 1
 
 
+def test_a_command_that_nobody_listens_to_comes_again_until_it_expires(scene: Scene) -> None:
+    scene.link.listened = ()
+    scene.put_command(expires_in_s=60.0)
+    scene.put_config(5)  # retained: it waits at the broker
+    scene.sending.turn()
+    assert scene.source.held == 1
+    assert [sent.topic for sent in scene.link.sent] == ["home/devices/garden/config"]
+    scene.link.listened = {"home/devices/garden/commands/identify"}
+    scene.sending.turn()
+    assert scene.source.held == 0
+    assert len(scene.link.sent) == 2
+    scene.link.listened = ()
+    scene.put_command(expires_in_s=60.0, id="c2")
+    scene.sending.turn()
+    scene.clock.advance(61.0)
+    scene.sending.turn()
+    assert scene.source.held == 0
+    assert scene.health.counts["down_again"] == 2
+    assert scene.health.counts["down_refused"] == 1
+
+
 def test_nothing_is_pulled_without_a_broker(scene: Scene) -> None:
     scene.link.drop()
     scene.put_command()
