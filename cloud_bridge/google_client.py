@@ -41,6 +41,11 @@ RECONNECT = (
 """gRPC's own waits grow to two minutes: an event would come that long after the line is back."""
 
 
+UNBOUNDED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+"""As the library has it for Google's service. gRPC's own bound of 4 MB would make one large message
+come again for ever, and let none through behind it."""
+
+
 def quick(transport: Any) -> Any:  # noqa: ANN401 - the library's own
     """A kind of the library's gRPC transport that reconnects soon."""
 
@@ -48,7 +53,7 @@ def quick(transport: Any) -> Any:  # noqa: ANN401 - the library's own
         def __init__(self, *, channel: Any = None, **given: Any) -> None:  # noqa: ANN401
             emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
             if emulator:
-                channel = grpc.insecure_channel(emulator, options=RECONNECT)
+                channel = grpc.insecure_channel(emulator, options=[*UNBOUNDED, *RECONNECT])
             super().__init__(channel=channel, **given)
 
         @classmethod
