@@ -42,6 +42,11 @@ RECONNECT = (
 """gRPC's own waits grow to two minutes: an event would come that long after the line is back."""
 
 
+UNBOUNDED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+"""As the library has it for Google's service. gRPC's own bound of 4 MB would make one large message
+come again for ever, and let none through behind it."""
+
+
 def local_address(named: str | None) -> str | None:
     """HOST:PORT of the Pub/Sub that is to be used instead of Google's; None: Google's own.
 
@@ -57,7 +62,7 @@ def quick(transport: Any, address: str | None = None) -> Any:  # noqa: ANN401 - 
         def __init__(self, *, channel: Any = None, **given: Any) -> None:  # noqa: ANN401
             local = local_address(address)
             if local is not None:
-                channel = grpc.insecure_channel(local, options=RECONNECT)
+                channel = grpc.insecure_channel(local, options=[*UNBOUNDED, *RECONNECT])
             super().__init__(channel=channel, **given)
 
         @classmethod

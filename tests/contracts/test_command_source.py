@@ -65,6 +65,12 @@ def test_messages_come_whole(stage: Stage) -> None:
     assert received.attributes == {"kind": "command", "deviceId": "garden"}
 
 
+def test_the_largest_message_of_pubsub_comes_too_and_holds_nobody_up(stage: Stage) -> None:
+    stage.put(bytes(9_900_000), {"kind": "config"})
+    stage.put(b"2", {})
+    assert sorted(len(each.body) for each in stage.pull(2)) == [1, 9_900_000]
+
+
 def test_what_is_acknowledged_does_not_come_again(stage: Stage) -> None:
     stage.put(b"1", {})
     [first] = stage.pull(1)
