@@ -85,6 +85,17 @@ def backoff_s(failures: int, jitter: float, least_s: float = 0.5, most_s: float 
     return least_s + jitter * max(ceiling_s - least_s, 0.0)
 
 
+RECONNECT_MOST_S = 60.0
+RECONNECT_SOON_S = 3.0
+
+
+def reconnect_within_s(away_s: float) -> float:
+    """How long a box may wait at most before it tries the broker again, when it has been without
+    a good connection for so long: a tenth of it, so that an outage costs a tenth more and a live
+    event comes within seconds after a short one; within bounds."""
+    return min(max(away_s / 10.0, RECONNECT_SOON_S), RECONNECT_MOST_S)
+
+
 def yield_places(
     state: DeliveryState, settings: DeliverySettings, overdue: frozenset[int]
 ) -> Yielded:

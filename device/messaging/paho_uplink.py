@@ -19,13 +19,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from device.config import MqttConfig
-from device.core.delivery import backoff_s
 from device.messaging import broker_problems as problems
 from device.messaging.broker_login import LoginError, tls_context
 from device.messaging.inbox import Inbox, session
 from device.messaging.mistimed import Mistimed
 from device.messaging.paho_client import new_client
 from device.messaging.resolving import Lookup, Resolve, resolve
+from device.messaging.retries import Retries
 from device.messaging.under_way import UnderWay
 from device.messaging.wake_pipe import WakePipe
 from device.ports import Clock, Incoming, StoredEvent
@@ -39,9 +39,6 @@ ANSWER_NS = 10_000_000_000
 """For the broker's answer to CONNECT."""
 
 LOOKUP_NS = 10_000_000_000
-STEADY_NS = 30_000_000_000
-"""A connection that stood so long was a good one: the next failure is the first again."""
-
 CLOSE_S = 1.0
 ACKNOWLEDGE_NS = 30_000_000_000
 """A broker that owes so long is given up: it may answer pings for ever."""
@@ -68,14 +65,12 @@ class PahoUplink:
         self._topics = topics
         self._run = run
         self._clock = clock
-        self._jitter = jitter
         self._ask = ask
         self._client: mqtt.Client | None = None
         self._lookup: Lookup | None = None
         self._began_ns = 0
         """When the lookup, or the wait for CONNACK, or the connection began."""
-        self._retry_ns = 0
-        self._failures = 0
+        self._retries = Retries(jitter, clock.monotonic_ns())
         self._is_connected = False
         self._connects = 0
         self._problem: str | None = None
@@ -212,7 +207,7 @@ class PahoUplink:
     def _get_ready(self, timeout_s: float) -> None:
         now_ns = self._clock.monotonic_ns()
         if self._lookup is None:
-            wait_ns = self._retry_ns - now_ns
+            wait_ns = self._retries.wait_ns(now_ns)
             if wait_ns > 0:
                 self._waking.pause(min(timeout_s, wait_ns / 1e9))
                 return
@@ -230,7 +225,7 @@ class PahoUplink:
         if answer.problem is not None:
             self._fail(problems.of_name(self._config, answer.problem))
             return
-        self._connect(answer.addresses[self._failures % len(answer.addresses)])
+        self._connect(answer.addresses[self._retries.failures % len(answer.addresses)])
 
     def _connect(self, address: str) -> None:
         tls = None
@@ -390,9 +385,8 @@ class PahoUplink:
     def _lose(self, problem: str | None = None) -> None:
         if self._client is None:
             return  # told already, with a better reason
-        was_steady = self._clock.monotonic_ns() - self._began_ns > STEADY_NS
-        if self._is_connected and was_steady:
-            self._failures = 0
+        now_ns = self._clock.monotonic_ns()
+        was_steady = self._is_connected and self._retries.note_end(self._began_ns, now_ns)
         if problem is None and not self._is_connected:
             problem = self._mistimed.of_end()
         self._fail(problem or problems.of_end(self._config, self._is_connected, was_steady))
@@ -403,10 +397,7 @@ class PahoUplink:
         self._under_way = UnderWay()
         self._state_id = None
         self._refused.clear()
-        self._failures += 1
-        wait_s = backoff_s(self._failures, self._jitter())
-        self._retry_ns = self._clock.monotonic_ns() + round(wait_s * 1e9)
-        self._tell(problem, wait_s)
+        self._tell(problem, self._retries.fail(self._clock.monotonic_ns()))
 
     def _drop_client(self) -> None:
         client, self._client = self._client, None

@@ -69,6 +69,7 @@ class TcpProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         # Everything below belongs to the loop's thread.
         self._delay_s = 0.0
+        self._is_refusing = False
         self._cut_after: dict[Way, int] = {}
         self._alive: dict[Way, asyncio.Event] = {}
         self._open: dict[int, _Connection] = {}
@@ -107,8 +108,12 @@ class TcpProxy:
         """Nothing passes any more on these ways, or on both; nobody is told."""
         self._do(self._set_alive(ways or ("up", "down"), False))
 
+    def refuse(self) -> None:
+        """Reset every connection, and each new one."""
+        self._do(self._set_refusing())
+
     def heal(self) -> None:
-        """What was held passes now, and all that follows."""
+        """What was held passes now, and all that follows; new connections are welcome."""
         self._do(self._set_alive(("up", "down"), True))
 
     def reset(self) -> None:
@@ -141,7 +146,12 @@ class TcpProxy:
     async def _set_delay(self, seconds: float) -> None:
         self._delay_s = seconds
 
+    async def _set_refusing(self) -> None:
+        self._is_refusing = True
+        await self._reset()
+
     async def _set_alive(self, ways: tuple[Way, ...], is_alive: bool) -> None:
+        self._is_refusing = False
         for way in ways:
             if is_alive:
                 self._alive[way].set()
@@ -160,7 +170,8 @@ class TcpProxy:
         connection = _Connection(self._count, [writer])
         self._open[connection.number] = connection
         try:
-            await self._carry(connection, reader, writer)
+            if not self._is_refusing:
+                await self._carry(connection, reader, writer)
         except (OSError, asyncio.CancelledError):
             pass  # one side has gone, or the line is being closed
         finally:

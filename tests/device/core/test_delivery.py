@@ -1,5 +1,6 @@
 """The window, the live share and the backoff."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from device.core.delivery import (
     Room,
     backoff_s,
     receipt_wait_s,
+    reconnect_within_s,
     room,
     yield_places,
 )
@@ -80,6 +82,15 @@ def test_a_backoff_stays_between_its_bounds(failures: int, jitter: float) -> Non
 @given(failures=st.integers(0, 100), jitter=st.floats(0.0, 1.0))
 def test_more_failures_never_wait_less(failures: int, jitter: float) -> None:
     assert backoff_s(failures + 1, jitter) >= backoff_s(failures, jitter)
+
+
+@pytest.mark.parametrize(
+    ("away_s", "within_s"), [(0.0, 3.0), (20.0, 3.0), (60.0, 6.0), (600.0, 60.0), (1e9, 60.0)]
+)
+def test_an_outage_is_made_longer_by_a_tenth_of_it_or_by_seconds(
+    away_s: float, within_s: float
+) -> None:
+    assert reconnect_within_s(away_s) == pytest.approx(within_s)
 
 
 def test_a_window_with_room_for_new_events_gives_up_nothing() -> None:
