@@ -44,6 +44,7 @@ CLOUD = (
     "faults/test_history.py",
     "faults/test_hub_kill.py",
     "faults/test_many_power_cuts.py",
+    "faults/test_mistakes.py",
     "faults/test_partitions.py",
     "faults/test_pubsub.py",
     "faults/test_pubsub_disk.py",

@@ -321,8 +321,10 @@ def test_one_failure_before_or_after_the_call_was_carried_out_loses_nothing(
 def test_commands_whose_pull_lost_its_answer_come_with_the_end_of_their_lease(
     well: GrpcStage,
 ) -> None:
-    names = [f"lost-pull-{code.name}" for code in CODES]
-    for code, name in zip(CODES, names, strict=True):
+    # One of each meaning: what the bridge does is the same, and so is the lease.
+    codes = [grpc.StatusCode[name] for name in ("UNAVAILABLE", "NOT_FOUND", "INVALID_ARGUMENT")]
+    names = [f"lost-pull-{code.name}" for code in codes]
+    for code, name in zip(codes, names, strict=True):
         fault = well.faulty.inject("Pull", code, is_after=True)
         well.command(name)
         well.wait_for(lambda fault=fault: fault.struck >= 2, "two pulls")
