@@ -7,7 +7,7 @@ TFLITE_BIN := .venv-tflite/bin
 # tflite-runtime has no wheel for a newer Python (docs/decisions/0001).
 HAS_311 := $(shell $(PYTHON) -c 'import sys; print("yes" if sys.version_info[:2] == (3, 11) else "")')
 
-.PHONY: help venv demo check test proof test-tflite models lock docs clean
+.PHONY: help venv demo check test proof soak bench-cloud test-tflite models lock docs clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,14 @@ endif
 
 proof: venv ## the cloud side's processes, killed and cheated; its access rules on a real broker
 	$(BIN)/pytest -q -m cloud tests/system tests/faults
+
+soak: venv ## ten minutes at 200 events a second: does memory stay flat?
+	$(BIN)/python -m tests.faults.soaking 600
+
+bench-cloud: venv ## how fast bridge, local Pub/Sub and outbox are; wants a quiet machine
+	$(BIN)/python -m tests.bench.bench_outbox
+	$(BIN)/python -m tests.bench.bench_local_pubsub
+	$(BIN)/python -m tests.bench.bench_bridge
 
 test-tflite: .venv-tflite/ready
 	LOOKOUT_RUNTIME=tflite-runtime $(TFLITE_BIN)/pytest -q -n 2 -m "not cloud"

@@ -1,13 +1,16 @@
 """Parts of a device that are broken on purpose, for `delivering.py`: the chain must go red."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from device.core.delivery import DeliverySettings
 from device.messaging.sqlite_outbox import SqliteOutbox
+from device.ports import Appended
+from device.wire.events import Draft
 
 
 class ForgetfulOutbox(SqliteOutbox):
@@ -21,6 +24,17 @@ class ForgetfulOutbox(SqliteOutbox):
         super().__init__(path, device, registry, max_bytes, digits=lambda: "0badcafe")
 
 
+class HoardingOutbox(SqliteOutbox):
+    """Keeps about a kilobyte of each event in memory, for ever."""
+
+    kept: ClassVar[list[bytes]] = []
+
+    def append_all(self, drafts: Sequence[Draft]) -> Appended:
+        appended = super().append_all(drafts)
+        self.kept.extend(each.payload.ljust(1000)[:1000] for each in appended.stored)
+        return appended
+
+
 def trusting(settings: DeliverySettings) -> DeliverySettings:
     """The broker's word is taken for a receipt."""
     return replace(settings, mode="broker")
@@ -31,7 +45,10 @@ def boundless(settings: DeliverySettings) -> DeliverySettings:
     return replace(settings, window=60_000)
 
 
-OUTBOXES: dict[str, type[SqliteOutbox]] = {"reusing-ids": ForgetfulOutbox}
+OUTBOXES: dict[str, type[SqliteOutbox]] = {
+    "reusing-ids": ForgetfulOutbox,
+    "hoarding": HoardingOutbox,
+}
 SETTINGS: dict[str, Callable[[DeliverySettings], DeliverySettings]] = {
     "delete-on-puback": trusting,
     "unbounded-window": boundless,
