@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Literal, Protocol, TypeAlias
 
 from device.core.delivery import RECEIPT_FIRST_S
+from tests.faults.lines import BROKER_LINES
 from tests.kit.bridge import EVENTS, BridgeProcess, make_topics
 from tests.kit.broker import Broker
 from tests.kit.delivering_device import DeliveringDevice
@@ -31,14 +32,6 @@ from tests.tools import require_tool
 Name: TypeAlias = Literal["device", "broker", "bridge", "pubsub"]
 NAMES: tuple[Name, ...] = ("device", "broker", "bridge", "pubsub")
 WINDOW = 12
-BROKER_LINES = (
-    "max_inflight_messages 2000",
-    "max_packet_size 131072",
-    "autosave_interval 60",
-    "set_tcp_nodelay true",
-)
-"""As `lookout-cloud broker settings` writes it, beside what the kit has."""
-
 MODULES = (
     "cloud_bridge.commands.bridge",
     "cloud_bridge.commands.pubsub",

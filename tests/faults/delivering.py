@@ -29,7 +29,6 @@ from tests.faults.device_doubles import OUTBOXES, SETTINGS
 
 TURN_S = 0.01
 CLOCK = SystemClock()
-REGISTRY = "home"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +38,7 @@ class Options:
     state_folder: Path
     port: int
     device: str
+    registry: str
     delivery: DeliveryMode
     rate: float
     window: int
@@ -78,7 +78,7 @@ def first(previous: PreviousRun | None) -> Draft:
 
 
 def make_delivery(options: Options) -> Delivery:
-    topics = Topics(REGISTRY, options.device)
+    topics = Topics(options.registry, options.device)
     settings = DeliverySettings(
         mode=options.delivery, window=options.window, receipt_first_s=options.receipt_s
     )
@@ -88,7 +88,7 @@ def make_delivery(options: Options) -> Delivery:
 
     def outbox() -> Outbox:
         path = options.state_folder / "outbox.db"
-        return outbox_type(path, options.device, REGISTRY, 100_000_000)
+        return outbox_type(path, options.device, options.registry, 100_000_000)
 
     def uplink(run: RunId) -> Uplink:
         # Without jitter a new try every half second: short tests have no minute for a backoff.
@@ -142,6 +142,7 @@ def parse() -> Options:
     parser.add_argument("state_folder", type=Path)
     parser.add_argument("port", type=int)
     parser.add_argument("--device", default="garden")
+    parser.add_argument("--registry", default="home")
     parser.add_argument("--delivery", choices=["broker", "receipts"], default="broker")
     parser.add_argument("--rate", type=float, default=100.0, help="events a second")
     parser.add_argument("--window", type=int, default=16)

@@ -46,10 +46,15 @@ def event_payload(
     return json.dumps(message, separators=(",", ":")).encode()
 
 
-def settings_text(folder: Path, broker_port: int, more: Mapping[str, str] | None = None) -> str:
+def settings_text(
+    folder: Path,
+    broker_port: int,
+    more: Mapping[str, str] | None = None,
+    registry: str = "home",
+) -> str:
     """TOML. more: lines by table, "" for the top."""
     tables = {
-        "": f'registries = ["home"]\nstate_dir = "{folder}"\n',
+        "": f'registries = ["{registry}"]\nstate_dir = "{folder}"\n',
         "mqtt": f'host = "127.0.0.1"\nport = {broker_port}\n',
         "pubsub": f'project = "{PROJECT}"\ncheck_s = 1\n',
         "dead_letters": "",
@@ -75,11 +80,12 @@ class BridgeProcess:
         command: Sequence[str] = ("-m", "cloud_bridge.main", "bridge"),
         state_dir: Path | None = None,
         spawn: Spawn = fresh,
+        registry: str = "home",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.settings = folder / "bridge.toml"
-        self.settings.write_text(settings_text(state_dir or folder, broker_port, more))
+        self.settings.write_text(settings_text(state_dir or folder, broker_port, more, registry))
         self.log_path = folder / "bridge.log"
         self._command = [sys.executable, *command, "--config", str(self.settings)]
         self.environment = {**os.environ, "PUBSUB_EMULATOR_HOST": pubsub_host}

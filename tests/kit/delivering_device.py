@@ -87,6 +87,9 @@ class DeliveringDevice:
         if read_runs(self.outbox):
             self.committed.note(read_outbox(self.outbox))
 
+    def newest_run(self) -> str:
+        return max(read_runs(self.outbox), key=lambda run: int(run.partition("-")[0]))
+
     def count(self) -> int:
         """Events that are committed now, of all runs."""
         now = read_runs(self.outbox)

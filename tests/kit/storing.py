@@ -40,6 +40,11 @@ class Storing:
         with self._lock:
             return list(self._handed)
 
+    def since(self, index: int) -> list[Handed]:
+        """All but the first so many."""
+        with self._lock:
+            return self._handed[index:]
+
     @property
     def count(self) -> int:
         """Events that are stored, each once."""

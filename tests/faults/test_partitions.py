@@ -1,0 +1,161 @@
+"""Partitions between device and broker, broker and bridge, bridge and Pub/Sub: nothing is lost, and
+live events come soon after they heal, also while a backlog waits."""
+
+import os
+import random
+import statistics
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from device.messaging.sqlite_outbox import SqliteOutbox
+from device.wire.bodies import ClockAnchor
+from tests.faults.chain import MODULES
+from tests.faults.delivering import draft
+from tests.faults.lines import HOWS, LINKS, Healing, Line, Middle, Partition
+from tests.kit.history import Verdict, compare
+from tests.kit.nursery import Nursery
+from tests.kit.processes import Spawn
+from tests.kit.waiting import pause, wait_until
+
+SEED = int(os.environ.get("LOOKOUT_FAULT_SEED") or random.SystemRandom().randrange(1, 10**6))
+LINES = 10
+SOON_S = 5.0
+LIVE_S = 2.0
+BACKLOG = 100_000
+WATCHED_S = 12.0
+
+
+@pytest.fixture
+def spawn() -> Iterator[Spawn]:
+    with Nursery(MODULES) as nursery:
+        yield nursery.spawn
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    def say(words: str) -> None:
+        with capsys.disabled():
+            os.write(1, f"\n    {words}".encode())
+
+    say(f"LOOKOUT_FAULT_SEED={SEED}")
+    return say
+
+
+def plan(chance: random.Random) -> list[list[Partition]]:
+    """For each line one partition of each link: thirty, from 1 to 20 s, each kind six times."""
+    count = LINES * len(LINKS)
+    seconds = [1.0 + 19.0 * (each + chance.random()) / count for each in range(count)]
+    hows = [HOWS[each % len(HOWS)] for each in range(count)]
+    chance.shuffle(seconds)
+    chance.shuffle(hows)
+    plans = []
+    for _ in range(LINES):
+        links = list(LINKS)
+        chance.shuffle(links)
+        plans.append(
+            [Partition(link=link, how=hows.pop(), seconds=seconds.pop()) for link in links]
+        )
+    return plans
+
+
+def drain(lines: list[Line], middle: Middle) -> Verdict:
+    for line in lines:
+        line.device.hush()
+    for line in lines:
+        wait_until(lambda line=line: line.device.waiting() == 0, "empty outboxes", 60.0, 0.1)  # type: ignore[misc]
+        line.device.stop()
+    committed = [line.device.committed for line in lines]
+    ids = {each for device in committed for each in device.ids}
+    wait_until(lambda: not middle.consumer.missing(ids), "all events with the consumer", 30.0)
+    return compare(committed, middle.consumer.handed)
+
+
+def test_thirty_partitions_lose_nothing_and_live_events_come_soon_after_each(
+    tmp_path: Path, say: Callable[[str], None], spawn: Spawn
+) -> None:
+    plans = plan(random.Random(SEED))
+    with ExitStack() as exits:
+        middle = Middle(tmp_path, exits, spawn)
+        lines = [
+            Line(tmp_path, exits, spawn, middle, f"box{number}", ["--rate", "8"])
+            for number in range(LINES)
+        ]
+        wait_until(lambda: all(line.is_up() for line in lines), "all lines are up", 60.0, 0.2)
+
+        def live(line: Line, partitions: list[Partition]) -> list[Healing]:
+            healings = []
+            for partition in partitions:
+                healings.append(line.suffer(partition))
+                pause(1.0)
+            return healings
+
+        with ThreadPoolExecutor(LINES) as threads:
+            healings = [each for found in threads.map(live, lines, plans) for each in found]
+        verdict = drain(lines, middle)
+    healings.sort(key=lambda each: each.first_s)
+    for each in healings[-5:]:
+        what = each.partition
+        say(f"{what.link} {what.how} {what.seconds:.1f} s: live after {each.first_s:.2f} s")
+    say(
+        f"partitions={len(healings)} committed={verdict.committed} arrived={verdict.stored} "
+        f"lost={len(verdict.lost)} sent_twice={verdict.repeats}; the first live event after each "
+        f"healing: median {statistics.median(each.first_s for each in healings):.2f} s, "
+        f"most {healings[-1].first_s:.2f} s"
+    )
+    assert not verdict.faults, "; ".join(verdict.faults)
+    assert verdict.stored == verdict.committed
+    assert len(healings) == 30
+    assert healings[-1].first_s <= SOON_S
+
+
+def prefill(folder: Path, registry: str, device: str) -> None:
+    """A run that has left so many events behind."""
+    folder.mkdir(parents=True)
+    with closing(SqliteOutbox(folder / "outbox.db", device, registry, 100_000_000)) as outbox:
+        for first in range(0, BACKLOG, 5000):
+            outbox.append_all([draft(ClockAnchor(step_s=float(first + n))) for n in range(5000)])
+
+
+def test_a_live_event_does_not_wait_behind_a_hundred_thousand(
+    tmp_path: Path, say: Callable[[str], None], spawn: Spawn
+) -> None:
+    chance = random.Random(SEED)
+    prefill(tmp_path / "box", "home-box", "box")
+    with ExitStack() as exits:
+        middle = Middle(tmp_path, exits, spawn)
+        line = Line(tmp_path, exits, spawn, middle, "box", ["--rate", "10"])
+        line.device.note()
+        wait_until(line.is_up, "events arrive", 60.0)
+        healing = line.suffer(
+            Partition(link="device-broker", how="silent", seconds=chance.uniform(2.0, 6.0))
+        )
+        known = len(middle.consumer.handed)
+        pause(WATCHED_S)
+        waiting = line.device.waiting()
+        run = line.device.newest_run()
+        waits_s = [
+            (each.arrived_ns - each.made_ns) / 1e9
+            for each in middle.consumer.since(known)
+            if each.event_id.startswith(f"box:{run}:")
+        ]
+        sent = len(middle.consumer.handed) - known
+        line.device.stop()
+        # What has left the outbox arrives; the rest is still there.
+        committed = [line.device.committed]
+        gone = line.device.committed.ids - line.device.committed.waiting
+        wait_until(lambda: not middle.consumer.missing(gone), "what has left the outbox", 30.0)
+        verdict = compare(committed, middle.consumer.handed)
+    say(
+        f"live after {healing.first_s:.2f} s; {sent / WATCHED_S:.0f} events/s with {waiting} "
+        f"waiting; {len(waits_s)} live ones took median {statistics.median(waits_s):.2f} s, "
+        f"most {max(waits_s):.2f} s"
+    )
+    assert waiting > BACKLOG // 2, "too little was waiting to prove anything"
+    assert len(waits_s) > 5 * WATCHED_S, "too few live events"
+    assert not verdict.faults, "; ".join(verdict.faults)
+    assert healing.first_s <= SOON_S
+    assert max(waits_s) <= LIVE_S
