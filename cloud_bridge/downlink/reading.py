@@ -44,7 +44,7 @@ def read(received: Received, registries: frozenset[str], wall_ns: int) -> Downwa
     """
     registry, device, kind = _addressed(received.attributes)
     if registry not in registries:
-        raise WireError(f"registry {registry!r}: not one of this bridge")
+        raise WireError(f"registry {registry[:80]!r}: not one of this bridge")
     topics = Topics(registry, device)
     if kind == CONFIG:
         desired = decode_desired(received.body)
@@ -54,11 +54,11 @@ def read(received: Received, registries: frozenset[str], wall_ns: int) -> Downwa
     if kind == COMMAND:
         command = decode_command(received.body)
         if time_ns(command.expires) <= wall_ns:
-            raise WireError(f"command {command.id}: it expired at {command.expires}")
+            raise WireError(f"command {command.id}: it expired at {command.expires[:80]}")
         topic = topics.commands(command.command)
         payload = _small_enough(encode_down(command))
         return Downward(registry, device, topic, payload, False, None, None)
-    raise WireError(f"attribute kind {kind!r}: want {CONFIG} or {COMMAND}")
+    raise WireError(f"attribute kind {kind[:80]!r}: want {CONFIG} or {COMMAND}")
 
 
 def _addressed(attributes: Mapping[str, str]) -> tuple[str, str, str]:

@@ -17,6 +17,8 @@ VERSIONS_PART = "downlink settings"
 PUBACK_S = 10.0
 AWAY_S = 0.5
 OWED_AT_MOST = 1000
+ATTRIBUTES_TOLD = 300
+"""Characters of them: Pub/Sub takes 100 of a kilobyte each."""
 
 
 class Sending:
@@ -85,7 +87,8 @@ class Sending:
                 self._check_version(downward)
             except WireError as exc:
                 # Nobody could ever send it: to keep it would bring it back for ever.
-                log.warning("downlink refuses a message attributes=%s: %s", each.attributes, exc)
+                told = str(dict(each.attributes))[:ATTRIBUTES_TOLD]
+                log.warning("downlink refuses a message attributes=%s: %s", told, exc)
                 self._reporter.add("down_refused")
                 done.append(each.ack_id)
                 continue

@@ -81,7 +81,7 @@ class Reader:
             raise WireError(f"topic {shown(topic)}: want REGISTRY/devices/DEVICE/...")
         registry, device, kind, rest = parts[0], parts[2], parts[3], parts[4:]
         if registry not in self._registries:
-            raise WireError(f"registry {registry!r}: not one of this bridge")
+            raise WireError(f"registry {registry[:80]!r}: not one of this bridge")
         is_event = kind == "events" and len(rest) == 1 and _SUBFOLDER.fullmatch(rest[0])
         if not is_event and (kind not in STATE_KINDS or rest):
             raise WireError(f"topic {shown(topic)}: want .../events/KIND, .../state or the like")

@@ -154,10 +154,14 @@ def decode(payload: bytes) -> Event:
         raise WireError(f"not an event: {first_mistake(exc)}") from exc
     event_id = EventId.parse(envelope.id)
     if (str(event_id.run), event_id.seq) != (numbered.run, numbered.seq):
-        raise WireError(f"event id {envelope.id}: data names run {numbered.run} seq {numbered.seq}")
+        raise WireError(
+            f"event id {envelope.id}: data names run {numbered.run[:80]} seq {numbered.seq}"
+        )
     root, registry, *rest = [*envelope.source.split("/"), ""]
     if root or not is_name(registry) or rest != ["devices", event_id.device, ""]:
-        raise WireError(f"source {envelope.source!r}: want /REGISTRY/devices/{event_id.device}")
+        raise WireError(
+            f"source {envelope.source[:80]!r}: want /REGISTRY/devices/{event_id.device}"
+        )
     return Event(
         id=event_id,
         registry=registry,
@@ -177,9 +181,9 @@ def time_ns(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise WireError(f"time {text!r}: want RFC 3339, such as 2026-11-24T12:00:00Z") from exc
+        raise WireError(f"time {text[:80]!r}: want RFC 3339, such as 2026-11-24T12:00:00Z") from exc
     if moment.tzinfo is None:
-        raise WireError(f"time {text!r}: want an offset or Z at its end")
+        raise WireError(f"time {text[:80]!r}: want an offset or Z at its end")
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
@@ -188,7 +192,7 @@ def _body_model(type_name: str) -> type[Body]:
         prefix = f"lookout.{model.subfolder}"
         if type_name == prefix or type_name.startswith(f"{prefix}."):
             return model
-    raise WireError(f"type {type_name!r}: no event of this reader")
+    raise WireError(f"type {type_name[:80]!r}: no event of this reader")
 
 
 def first_mistake(exc: Exception) -> str:

@@ -40,7 +40,7 @@ class RunId:
         """Raises WireError."""
         found = _RUN.fullmatch(text)
         if found is None:
-            raise WireError(f"run id {text!r}: want a number from 1, a dash and 8 hex digits")
+            raise WireError(f"run id {text[:80]!r}: want a number from 1, a dash and 8 hex digits")
         return cls(int(found[1]), found[2])
 
 
@@ -60,7 +60,9 @@ class EventId:
         """Raises WireError."""
         found = _EVENT_ID.fullmatch(text)
         if found is None:
-            raise WireError(f"event id {text!r}: want DEVICE:RUN:SEQ, such as garden:3-9f2c1a7b:42")
+            raise WireError(
+                f"event id {text[:80]!r}: want DEVICE:RUN:SEQ, such as garden:3-9f2c1a7b:42"
+            )
         return cls(found[1], RunId.parse(found[2]), int(found[3]))
 
 

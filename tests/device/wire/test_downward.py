@@ -19,6 +19,9 @@ from device.wire.downward import (
     encode_down,
 )
 from device.wire.errors import WireError
+from device.wire.events import decode as decode_event
+from device.wire.events import time_ns
+from device.wire.names import EventId
 from device.wire.receipts import (
     Receipt,
     Refusal,
@@ -132,6 +135,34 @@ def test_a_command_that_says_something_else_is_refused(change: dict[str, object]
 def test_a_version_that_is_none_is_refused(version: object) -> None:
     with pytest.raises(WireError, match="version"):
         decode_desired(json.dumps({"version": version, "settings": {}}).encode())
+
+
+LONG = "x" * 60_000
+
+
+@pytest.mark.parametrize(
+    ("decode", "message"),
+    [
+        (decode_receipt, {"run": LONG}),
+        (decode_receipt, {"run": LONG, "ok": [[LONG, 1]]}),
+        (decode_command, {**json.loads(golden("command")), "id": LONG}),
+        (decode_command, {**json.loads(golden("command")), "command": LONG}),
+        (decode_desired, {"version": LONG, "settings": {}}),
+        (decode_desired, {"version": 1, "settings": LONG}),
+        (lambda payload: time_ns(json.loads(payload)), LONG),
+        (lambda payload: EventId.parse(json.loads(payload)), LONG),
+        (decode_event, {**json.loads(golden("run_started")), "source": LONG}),
+        (decode_event, {**json.loads(golden("run_started")), "type": LONG}),
+        (decode_event, {**json.loads(golden("run_started")), "time": LONG}),
+        (decode_event, {**json.loads(golden("run_started")), "id": LONG}),
+    ],
+)
+def test_what_is_said_of_a_bad_message_is_short(
+    decode: Callable[[bytes], object], message: object
+) -> None:
+    with pytest.raises(WireError) as caught:
+        decode(json.dumps(message).encode())
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"[[-1e999]]"])
