@@ -1,4 +1,4 @@
-"""`docs/exit-codes.md`: from the `ExitCode` of both programs, whose docstrings say what they mean."""
+"""`docs/exit-codes.md`: from the `ExitCode` of both programs; docstrings say what they mean."""
 
 import ast
 import inspect

@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 
 from cloud_bridge import errors as cloud_errors
+from cloud_bridge.settings_file import parse_config as parse_cloud_config
 from device import assembly
 from device import errors as device_errors
 from device.bundles.store import FolderStore
@@ -140,6 +141,18 @@ def test_every_settings_example_in_the_pages_is_good(where: str, text: str) -> N
     config = parse_config(text, where)
     _, mistakes = plan_regions(config, FolderStore(None).find, KeyLines(text))
     assert mistakes == []
+
+
+@pytest.mark.parametrize("page", ["bridge.md", "google-cloud.md", "hub.md"])
+def test_the_settings_of_bridges_and_hubs_in_the_pages_are_good(page: str) -> None:
+    blocks = [
+        text
+        for _, language, text in _BLOCK.findall(text_of(Path("docs") / page))
+        if not language and text.startswith("registries = ")
+    ]
+    assert blocks
+    for text in blocks:
+        parse_cloud_config(text, page)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
