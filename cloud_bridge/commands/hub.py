@@ -83,6 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
     configure_log(as_json=arguments.json)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     path = arguments.config if arguments.data_dir is None else first_settings(arguments.data_dir)
+    if not path.exists():
+        raise ConfigError(
+            f"{path}: no such file; want settings of a hub: name them with --config FILE, or begin "
+            "with --data-dir DIR, which makes some: docs/hub.md"
+        )
     config = read_config(path)
     if config.hub is None:
         raise ConfigError(

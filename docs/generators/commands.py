@@ -1,33 +1,41 @@
-"""`docs/commands.md`: every command and option, from the parser in `device/main.py`."""
+"""`docs/commands.md`: every command and option of both programs, from their parsers."""
 
 import argparse
 from collections.abc import Iterator
 
-from device.main import parser
+from cloud_bridge.main import parser as cloud_parser
+from device.main import parser as device_parser
 from docs.generators.markdown import note, page, table
 
 _INTRO = """\
-Commands that speak to a running box (`watch`, `status`, `snap`, `look`, `pause`, `resume`, `why`)
-find it through its settings, or through `--socket`. All that print have `--json`: one object a
-line. How each may end: [exit-codes.md](exit-codes.md)."""
+`lookout` runs and asks boxes; `lookout-cloud`, which wants the extra `cloud`, is what stands beside
+them. Commands that speak to a running box (`watch`, `status`, `snap`, `look`, `pause`, `resume`,
+`why`) find it through its settings, or through `--socket`. All that print have `--json`: one object
+a line. How each may end: [exit-codes.md](exit-codes.md)."""
 
 SubParsers = argparse._SubParsersAction  # argparse has no public name for it
+
+PROGRAMS = {"lookout": device_parser, "lookout-cloud": cloud_parser}
 
 
 def commands_page() -> str:
     """The whole page, Markdown."""
-    top = parser()
-    shown = [(name, words) for name, words, _ in children(top)]
+    tops = {program: parser() for program, parser in PROGRAMS.items()}
     return page(
-        note("`device/main.py` and `device/commands/`"),
+        note(
+            "`device/main.py`, `device/commands/`, `cloud_bridge/main.py` and "
+            "`cloud_bridge/commands/`"
+        ),
         "# Commands",
         _INTRO,
-        table(
-            ["command", "does"],
-            [[f"[`lookout {name}`](#lookout-{name})", words] for name, words in shown],
-        ),
-        *_sections("lookout", top),
+        *(_overview(program, top) for program, top in tops.items()),
+        *(section for program, top in tops.items() for section in _sections(program, top)),
     )
+
+
+def _overview(program: str, top: argparse.ArgumentParser) -> str:
+    rows = [[f"[`{program} {name}`](#{program}-{name})", words] for name, words, _ in children(top)]
+    return table(["command", "does"], rows)
 
 
 def children(
@@ -48,18 +56,18 @@ def _choices(parent: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPars
     return found
 
 
-def command_paths() -> set[str]:
+def command_paths(program: str = "lookout") -> set[str]:
     """`run`, `model`, `model check`, ...; those too that help does not show."""
     paths = set()
-    for name, command in _choices(parser()).items():
+    for name, command in _choices(PROGRAMS[program]()).items():
         paths.add(name)
         paths |= {f"{name} {action}" for action in _choices(command)}
     return paths
 
 
-def options_of(path: str) -> set[str]:
+def options_of(path: str, program: str = "lookout") -> set[str]:
     """The options that a command knows, such as `--json`."""
-    command = parser()
+    command = PROGRAMS[program]()
     for step in path.split():
         command = _choices(command)[step]
     return {option for action in command._actions for option in action.option_strings}
@@ -67,7 +75,7 @@ def options_of(path: str) -> set[str]:
 
 def _sections(path: str, parent: argparse.ArgumentParser) -> Iterator[str]:
     for name, words, command in children(parent):
-        level = "##" if path == "lookout" else "###"
+        level = "##" if path in PROGRAMS else "###"
         yield f"{level} `{path} {name}`"
         yield command.description or f"{words[:1].upper()}{words[1:]}."
         actions = [each for each in command._actions if not isinstance(each, SubParsers)]

@@ -1,10 +1,12 @@
-"""`docs/exit-codes.md`: from `device.errors.ExitCode`, whose docstrings say what each means."""
+"""`docs/exit-codes.md`: from the `ExitCode` of both programs; docstrings say what they mean."""
 
 import ast
 import inspect
+from enum import IntEnum
+from types import ModuleType
 
-from device import errors
-from device.errors import ExitCode
+from cloud_bridge import errors as cloud_errors
+from device import errors as device_errors
 from device.main import INTERRUPTED
 from docs.generators.markdown import note, page, table
 
@@ -23,28 +25,45 @@ _REMARKS = """\
   missing or damaged), `lookout model check` with 0 or 65."""
 
 
+_CLOUD_REMARKS = """\
+- `bridge`, `pubsub` and `hub` end with 0 when they were told to stop, and with 1 when a part of
+  them could not be kept alive; whoever started them should start them again. A broker or a Pub/Sub
+  that is away does not end them.
+- `deadletters retry` ends with 69 when some were refused again, `provision --check` with 1 when
+  something is not as wanted, `device revoke` with 75 while the broker still lets the revoked one in
+  ([certificates.md](certificates.md#revoke)).
+- `events` and `lookout demo` end with 0 on Ctrl-C: that is how they end."""
+
+
 def exit_codes_page() -> str:
     """The whole page, Markdown."""
-    told = meanings()
-    rows = [
-        [str(code.value), f"`{code.name}`", told.get(code.name, "All went well.")]
-        for code in ExitCode
-    ]
-    rows.append([str(INTERRUPTED), "", "Ended by Ctrl-C, as shells have it (128 + SIGINT)."])
     return page(
-        note("`device/errors.py`"),
+        note("`device/errors.py` and `cloud_bridge/errors.py`"),
         "# Exit codes",
         _INTRO,
-        table(["code", "name", "meaning"], rows),
+        "## Of `lookout`",
+        _table(device_errors, device_errors.ExitCode),
         _REMARKS,
+        "## Of `lookout-cloud`",
+        _table(cloud_errors, cloud_errors.ExitCode),
+        _CLOUD_REMARKS,
     )
 
 
-def meanings() -> dict[str, str]:
-    """The docstring below each code."""
+def _table(module: ModuleType, codes: type[IntEnum]) -> str:
+    told = meanings(module)
+    rows = [
+        [str(code.value), f"`{code.name}`", told.get(code.name, "All went well.")] for code in codes
+    ]
+    rows.append([str(INTERRUPTED), "", "Ended by Ctrl-C, as shells have it (128 + SIGINT)."])
+    return table(["code", "name", "meaning"], rows)
+
+
+def meanings(module: ModuleType = device_errors) -> dict[str, str]:
+    """The docstring below each code of the module's `ExitCode`."""
     [found] = [
         node
-        for node in ast.walk(ast.parse(inspect.getsource(errors)))
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.ClassDef) and node.name == "ExitCode"
     ]
     told = {}

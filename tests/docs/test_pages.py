@@ -9,10 +9,12 @@ from textwrap import dedent
 
 import pytest
 
+from cloud_bridge import errors as cloud_errors
+from cloud_bridge.settings_file import parse_config as parse_cloud_config
 from device import assembly
+from device import errors as device_errors
 from device.bundles.store import FolderStore
 from device.core.toml_keys import KeyLines
-from device.errors import ExitCode
 from device.pipeline.planning import plan_regions
 from device.settings_file import parse_config, read_config
 from docs.generators.commands import command_paths, options_of
@@ -25,14 +27,20 @@ MARKDOWN = sorted(
     for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"))
 )
 EXAMPLES = sorted(REPOSITORY.glob("docs/examples/*.toml"))
-SOURCES = sorted(path.relative_to(REPOSITORY) for path in REPOSITORY.glob("device/**/*.py"))
+SOURCES = sorted(
+    path.relative_to(REPOSITORY)
+    for room in ("device", "cloud_bridge")
+    for path in REPOSITORY.glob(f"{room}/**/*.py")
+)
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_QUOTED_COMMAND = re.compile(r"`(?:\.venv/bin/)?lookout ([^`\n]+)`")
-_TYPED_COMMAND = re.compile(r"^\s*(?:\$ )?(?:\.venv/bin/)?lookout ([a-z].*)$", re.MULTILINE)
+_QUOTED_COMMAND = re.compile(r"`(?:\.venv/bin/)?(lookout(?:-cloud)?) ([^`\n]+)`")
+_TYPED_COMMAND = re.compile(
+    r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(lookout(?:-cloud)?) ([a-z].*)$", re.MULTILINE
+)
 _CODE_PATH = re.compile(
-    r"`((?:device|docs|models|tests|requirements)/[\w./-]*|Makefile|pyproject\.toml)`"
+    r"`((?:device|cloud_bridge|docs|models|tests|requirements)/[\w./-]*|Makefile|pyproject\.toml)`"
 )
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -59,35 +67,35 @@ def settings_blocks() -> Iterator[tuple[str, str]]:
                 yield f"{path}, block {number}", dedent(text)
 
 
-def commands_in(path: Path) -> Iterator[str]:
+def commands_in(path: Path) -> Iterator[tuple[str, str]]:
+    """(program, the words that follow it)."""
     text = text_of(path).replace("\\\n", " ")
     yield from _QUOTED_COMMAND.findall(text)
     if path.suffix == ".md":
         yield from _TYPED_COMMAND.findall(text)
 
 
-@cache
-def known_commands() -> set[str]:
-    return command_paths()
+known_commands = cache(command_paths)
+known_options = cache(options_of)
 
 
-def wrong_in(command: str) -> str | None:
-    """What `lookout` would not understand of the words that follow it."""
+def wrong_in(command: str, program: str = "lookout") -> str | None:
+    """What the program would not understand of the words that follow it."""
     words = [word.strip("[]") for word in shlex.split(command.replace("'", ""), comments=True)]
     if not words[0].isalpha():
         return None  # `lookout ...`
     path = words[0]
-    if len(words) > 1 and f"{path} {words[1]}" in known_commands():
+    if len(words) > 1 and f"{path} {words[1]}" in known_commands(program):
         path = f"{path} {words[1]}"
     elif "".join(words[1:2]).isalpha() and any(
-        known.startswith(f"{path} ") for known in known_commands()
+        known.startswith(f"{path} ") for known in known_commands(program)
     ):
         return f"no command {path} {words[1]}"
-    if path not in known_commands():
+    if path not in known_commands(program):
         return f"no command {path}"
     for word in words:
         option = word.partition("=")[0]
-        if option.startswith("--") and option not in options_of(path):
+        if option.startswith("--") and option not in known_options(path, program):
             return f"{path} has no option {option}"
     return None
 
@@ -135,6 +143,18 @@ def test_every_settings_example_in_the_pages_is_good(where: str, text: str) -> N
     assert mistakes == []
 
 
+@pytest.mark.parametrize("page", ["bridge.md", "google-cloud.md", "hub.md"])
+def test_the_settings_of_bridges_and_hubs_in_the_pages_are_good(page: str) -> None:
+    blocks = [
+        text
+        for _, language, text in _BLOCK.findall(text_of(Path("docs") / page))
+        if not language and text.startswith("registries = ")
+    ]
+    assert blocks
+    for text in blocks:
+        parse_cloud_config(text, page)
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_file_runs_on_the_embedded_bundle(path: Path) -> None:
     config = read_config(path)
@@ -146,8 +166,8 @@ def test_every_example_file_runs_on_the_embedded_bundle(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*MARKDOWN, *SOURCES], ids=str)
 def test_every_command_that_a_page_or_a_message_names_exists(path: Path) -> None:
-    wrong = {command: wrong_in(command) for command in commands_in(path)}
-    assert {command: why for command, why in wrong.items() if why is not None} == {}
+    wrong = {words: wrong_in(words, program) for program, words in commands_in(path)}
+    assert {words: why for words, why in wrong.items() if why is not None} == {}
 
 
 def test_a_command_or_option_that_does_not_exist_is_noticed() -> None:
@@ -157,7 +177,12 @@ def test_a_command_or_option_that_does_not_exist_is_noticed() -> None:
     assert wrong_in("model fly") == "no command model fly"
     assert wrong_in("why --ever") == "why has no option --ever"
     assert wrong_in("model list --golden=x") == "model list has no option --golden"
+    assert wrong_in("send command garden pause --mqtt", "lookout-cloud") is None
+    assert wrong_in("send greetings garden", "lookout-cloud") == "no command send greetings"
+    assert wrong_in("hub --seek", "lookout-cloud") == "hub has no option --seek"
 
 
 def test_every_exit_code_but_zero_says_what_it_means() -> None:
-    assert set(meanings()) == {code.name for code in ExitCode if code is not ExitCode.OK}
+    for module in (device_errors, cloud_errors):
+        codes = {code.name for code in module.ExitCode if code.value != 0}
+        assert set(meanings(module)) == codes

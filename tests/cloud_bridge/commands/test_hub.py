@@ -58,6 +58,7 @@ def test_no_settings_and_no_folder_are_one_message(tmp_path: Path) -> None:
     code, words = complaint("--config", tmp_path / "absent.toml")
     assert code == ExitCode.BAD_CONFIG
     assert "no such file" in words
+    assert "begin with --data-dir DIR" in words
     (tmp_path / "file").write_text("")
     code, words = complaint("--data-dir", tmp_path / "file")
     assert code == ExitCode.CANNOT_WRITE
