@@ -46,8 +46,8 @@ else
 	@echo "skipped: the same tests on tflite-runtime, which wants Python 3.11"
 endif
 
-proof: venv ## the cloud side's processes, killed and cheated; its access rules on a real broker
-	$(BIN)/pytest -q -m cloud tests/system tests/faults
+proof: venv ## box, broker, bridge and Pub/Sub killed, cut off, cheated; access rules on a real broker
+	$(BIN)/pytest -q -n 2 -m cloud tests/system tests/faults
 
 soak: venv ## ten minutes at 200 events a second: does memory stay flat?
 	$(BIN)/python -m tests.faults.soaking 600
