@@ -17,6 +17,9 @@ from cloud_bridge.ports import OutMessage, Publisher, Reporter
 
 log = logging.getLogger(__name__)
 
+RETRY_MOST_S = 2.0
+"""gRPC's own wait may come on top, and a live event shall come 5 s after the line is back."""
+
 BLOCKED_LEAST_S = 5.0
 BLOCKED_MOST_S = 60.0
 TURN_S = 0.5
@@ -55,7 +58,7 @@ class Retrying:
                 action()
             except TransientError as exc:
                 failures += 1
-                wait_s = backoff_s(failures, self._jitter())
+                wait_s = backoff_s(failures, self._jitter(), most_s=RETRY_MOST_S)
                 words = str(exc)
             except BlockedError as exc:
                 failures += 1

@@ -6,8 +6,13 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from device.core.delivery import DeliverySettings
+from device.config import MqttConfig
+from device.core.delivery import DeliverySettings, backoff_s
+from device.messaging.paho_uplink import PahoUplink
+from device.messaging.retries import Retries
 from device.messaging.sqlite_outbox import SqliteOutbox
+from device.ports import Clock, StoredEvent
+from device.wire.names import RunId, Topics
 
 
 class ForgetfulOutbox(SqliteOutbox):
@@ -21,6 +26,41 @@ class ForgetfulOutbox(SqliteOutbox):
         super().__init__(path, device, registry, max_bytes, digits=lambda: "0badcafe")
 
 
+class OldestFirst(SqliteOutbox):
+    """Hands a new event out only after all that came before it."""
+
+    _handed = 0
+
+    def oldest(self, limit: int, after_row: int = 0) -> list[StoredEvent]:
+        found = super().oldest(limit, min(after_row, self._handed))
+        if found:
+            self._handed = found[-1].row
+        return found
+
+
+class MinuteRetries(Retries):
+    """Waits twice as long after each failure, however short the outage, with the worst dice."""
+
+    def fail(self, now_ns: int) -> float:
+        self.failures += 1
+        wait_s = backoff_s(self.failures, 1.0)
+        self._due_ns = now_ns + round(wait_s * 1e9)
+        return wait_s
+
+
+class WaitingAMinute(PahoUplink):
+    def __init__(
+        self,
+        config: MqttConfig,
+        topics: Topics,
+        run: RunId,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        super().__init__(config, topics, run, clock, jitter)
+        self._retries = MinuteRetries(jitter, clock.monotonic_ns())
+
+
 def trusting(settings: DeliverySettings) -> DeliverySettings:
     """The broker's word is taken for a receipt."""
     return replace(settings, mode="broker")
@@ -31,7 +71,11 @@ def boundless(settings: DeliverySettings) -> DeliverySettings:
     return replace(settings, window=60_000)
 
 
-OUTBOXES: dict[str, type[SqliteOutbox]] = {"reusing-ids": ForgetfulOutbox}
+OUTBOXES: dict[str, type[SqliteOutbox]] = {
+    "reusing-ids": ForgetfulOutbox,
+    "oldest-first": OldestFirst,
+}
+UPLINKS: dict[str, type[PahoUplink]] = {"waits-a-minute": WaitingAMinute}
 SETTINGS: dict[str, Callable[[DeliverySettings], DeliverySettings]] = {
     "delete-on-puback": trusting,
     "unbounded-window": boundless,
