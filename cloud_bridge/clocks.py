@@ -58,7 +58,7 @@ class Waits:
     longer.
     """
 
-    retry_s: tuple[float, float] = (0.2, 3.0)
+    retry_s: tuple[float, float] = (0.2, 2.0)
     blocked_s: tuple[float, float] = (5.0, 60.0)
     disk_s: tuple[float, float] = (0.5, 10.0)
     library_retry_s: float = 5.0

@@ -7,6 +7,9 @@ DeliveryMode: TypeAlias = Literal["receipts", "broker"]
 
 RECEIPT_FIRST_S = 20.0
 RECEIPT_MOST_S = 600.0
+RECEIPT_AFTER_CONNECT_S = 4.0
+"""A receipt that was on its way when a connection ended is lost: no broker keeps it. One that was
+not, comes as soon after the next connect as any."""
 
 SPARE_FIRST_ROW = 1 << 62
 """Where the rows of a spare outbox in memory begin: over every row that a file will ever give,
@@ -86,7 +89,7 @@ def backoff_s(failures: int, jitter: float, least_s: float = 0.5, most_s: float 
 
 
 RECONNECT_MOST_S = 60.0
-RECONNECT_SOON_S = 3.0
+RECONNECT_SOON_S = 2.0
 
 
 def reconnect_within_s(away_s: float) -> float:

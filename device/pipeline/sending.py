@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from device.core.delivery import (
+    RECEIPT_AFTER_CONNECT_S,
     SPARE_FIRST_ROW,
     DeliverySettings,
     DeliveryState,
@@ -176,13 +177,18 @@ class Sender:
 
     def _begin_connection(self) -> None:
         """Nothing is under way any more but what the broker has acknowledged: its receipt may
-        still come, and if the broker forgot it, it is sent again when it is due."""
+        still come. If it does not, it was lost with the connection, or the broker forgot the
+        event: what was sent once is due soon."""
         places = self._settings.window - self._settings.live_places
         kept = sorted(
             row for row, each in self._under_way.items() if each.acknowledged_ns is not None
         )[: places if self._wants_receipts else 0]
         self._under_way = {row: self._under_way[row] for row in kept}
         self._state = replace(self._state, under_way=frozenset(kept))
+        soon_ns = self._after_ns(receipt_wait_s(1, self._jitter(), RECEIPT_AFTER_CONNECT_S))
+        for each in self._under_way.values():
+            if each.sends == 1:
+                each.due_ns = min(each.due_ns, soon_ns)
         self._unsent.clear()
         self._owed.clear()
         self._refused.clear()
@@ -191,14 +197,15 @@ class Sender:
     # --- the broker's answers -------------------------------------------------------------------
 
     def _note_acknowledged(self, rows: Sequence[int]) -> None:
-        now_ns = self._clock.monotonic_ns()
+        first_s = self._settings.receipt_first_s
         for row in rows:
             each = self._under_way.get(row)
             if each is not None:
-                each.acknowledged_ns = now_ns
-                first_s = self._settings.receipt_first_s
-                wait_s = receipt_wait_s(each.sends, self._jitter(), first_s)
-                each.due_ns = now_ns + round(wait_s * 1e9)
+                each.acknowledged_ns = self._clock.monotonic_ns()
+                each.due_ns = self._after_ns(receipt_wait_s(each.sends, self._jitter(), first_s))
+
+    def _after_ns(self, wait_s: float) -> int:
+        return self._clock.monotonic_ns() + round(wait_s * 1e9)
 
     def _keep_refused(self, rows: Sequence[int], is_any_arrived: bool) -> None:
         """Refused events keep their place in the window: so a broker that refuses everything is
@@ -209,7 +216,7 @@ class Sender:
             self._refused.update(rows)
             self._refused_count += len(rows)
             wait_s = backoff_s(self._refusals, self._jitter())
-            self._retry_ns = self._clock.monotonic_ns() + round(wait_s * 1e9)
+            self._retry_ns = self._after_ns(wait_s)
         if self._refused and self._clock.monotonic_ns() >= self._retry_ns:
             again, self._refused = sorted(self._refused), set()
             self._unsent.extend(again)

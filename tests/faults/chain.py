@@ -32,14 +32,6 @@ from tests.tools import require_tool
 Name: TypeAlias = Literal["device", "broker", "bridge", "pubsub"]
 NAMES: tuple[Name, ...] = ("device", "broker", "bridge", "pubsub")
 WINDOW = 12
-MODULES = (
-    "cloud_bridge.commands.bridge",
-    "cloud_bridge.commands.pubsub",
-    "cloud_bridge.forward.google_pubsub",
-    "tests.faults.bridge_doubles",
-    "tests.faults.delivering",
-    "tests.faults.publishing",
-)
 IDLE_S = 60.0
 """For the chain to get to work again after a fault."""
 

@@ -25,7 +25,7 @@ from device.ports import Outbox, PreviousRun, Uplink
 from device.wire.bodies import Body, ClockAnchor, RunStarted
 from device.wire.events import Draft
 from device.wire.names import RunId, Topics
-from tests.faults.device_doubles import OUTBOXES, SETTINGS
+from tests.faults.device_doubles import OUTBOXES, SETTINGS, UPLINKS
 
 TURN_S = 0.01
 CLOCK = SystemClock()
@@ -85,6 +85,7 @@ def make_delivery(options: Options) -> Delivery:
     if options.double in SETTINGS:
         settings = SETTINGS[options.double](settings)
     outbox_type = OUTBOXES.get(options.double or "", SqliteOutbox)
+    uplink_type = UPLINKS.get(options.double or "", PahoUplink)
 
     def outbox() -> Outbox:
         path = options.state_folder / "outbox.db"
@@ -93,7 +94,7 @@ def make_delivery(options: Options) -> Delivery:
     def uplink(run: RunId) -> Uplink:
         # Without jitter a new try every half second: short tests have no minute for a backoff.
         jitter = (lambda: 0.0) if options.is_calm else random.random
-        return PahoUplink(options.broker(), topics, run, CLOCK, jitter)
+        return uplink_type(options.broker(), topics, run, CLOCK, jitter)
 
     return Delivery(
         outbox_factory=outbox,
@@ -149,7 +150,7 @@ def parse() -> Options:
     parser.add_argument("--group-ms", type=int, default=10)
     parser.add_argument("--receipt-s", type=float, default=RECEIPT_FIRST_S)
     parser.add_argument("--jitter", action="store_true", help="wait before new tries as a box does")
-    parser.add_argument("--double", choices=[*OUTBOXES, *SETTINGS])
+    parser.add_argument("--double", choices=[*OUTBOXES, *SETTINGS, *UPLINKS])
     parser.add_argument("--login", type=Path, help="folder of a certificate, for TLS")
     given = vars(parser.parse_args())
     return Options(is_calm=not given.pop("jitter"), **given)

@@ -7,10 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from device.core.delivery import DeliverySettings
+from device.config import MqttConfig
+from device.core.delivery import DeliverySettings, backoff_s
+from device.messaging.paho_uplink import PahoUplink
+from device.messaging.retries import Retries
 from device.messaging.sqlite_outbox import SqliteOutbox
-from device.ports import Appended
+from device.ports import Appended, Clock, StoredEvent
 from device.wire.events import Draft
+from device.wire.names import RunId, Topics
 
 
 class ForgetfulOutbox(SqliteOutbox):
@@ -35,6 +39,41 @@ class HoardingOutbox(SqliteOutbox):
         return appended
 
 
+class OldestFirst(SqliteOutbox):
+    """Hands a new event out only after all that came before it."""
+
+    _handed = 0
+
+    def oldest(self, limit: int, after_row: int = 0) -> list[StoredEvent]:
+        found = super().oldest(limit, min(after_row, self._handed))
+        if found:
+            self._handed = found[-1].row
+        return found
+
+
+class MinuteRetries(Retries):
+    """Waits twice as long after each failure, however short the outage, with the worst dice."""
+
+    def fail(self, now_ns: int) -> float:
+        self.failures += 1
+        wait_s = backoff_s(self.failures, 1.0)
+        self._due_ns = now_ns + round(wait_s * 1e9)
+        return wait_s
+
+
+class WaitingAMinute(PahoUplink):
+    def __init__(
+        self,
+        config: MqttConfig,
+        topics: Topics,
+        run: RunId,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        super().__init__(config, topics, run, clock, jitter)
+        self._retries = MinuteRetries(jitter, clock.monotonic_ns())
+
+
 def trusting(settings: DeliverySettings) -> DeliverySettings:
     """The broker's word is taken for a receipt."""
     return replace(settings, mode="broker")
@@ -48,7 +87,9 @@ def boundless(settings: DeliverySettings) -> DeliverySettings:
 OUTBOXES: dict[str, type[SqliteOutbox]] = {
     "reusing-ids": ForgetfulOutbox,
     "hoarding": HoardingOutbox,
+    "oldest-first": OldestFirst,
 }
+UPLINKS: dict[str, type[PahoUplink]] = {"waits-a-minute": WaitingAMinute}
 SETTINGS: dict[str, Callable[[DeliverySettings], DeliverySettings]] = {
     "delete-on-puback": trusting,
     "unbounded-window": boundless,

@@ -36,7 +36,7 @@ BROKER_LINES = (
 """As `lookout-cloud broker settings` writes it, beside what the kit has."""
 
 CLOCK = SystemClock()
-HEALED_WITHIN_S = 30.0
+HEALED_WITHIN_S = 15.0
 
 
 class Middle:

@@ -1,42 +1,22 @@
 """Kills over device, broker, bridge and Pub/Sub, each while events are in flight: nothing is lost,
 nothing stored twice; and chains that are broken on purpose go red."""
 
-import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.faults.chain import MODULES, SHARP, Parts, plan, prove
-from tests.kit.nursery import Nursery
+from tests.faults.chain import SHARP, Parts, plan, prove
 from tests.kit.processes import Spawn
-
-SEED = int(os.environ.get("LOOKOUT_FAULT_SEED") or random.SystemRandom().randrange(1, 10**6))
-
-
-@pytest.fixture(scope="module")
-def spawn() -> Iterator[Spawn]:
-    with Nursery(MODULES) as nursery:
-        yield nursery.spawn
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    def say(words: str) -> None:
-        with capsys.disabled():
-            os.write(1, f"\n    {words}".encode())
-
-    say(f"LOOKOUT_FAULT_SEED={SEED}")
-    return say
 
 
 def test_a_hundred_kills_lose_nothing_and_store_nothing_twice(
-    tmp_path: Path, say: Callable[[str], None], spawn: Spawn
+    tmp_path: Path, seed: int, say: Callable[[str], None], spawn: Spawn
 ) -> None:
-    faults = plan(random.Random(SEED), kills=100, freezes=12)
+    faults = plan(random.Random(seed), kills=100, freezes=12)
     verdict = prove(
-        tmp_path, Parts(), faults, 20_000, spawn=spawn, rate=160.0, timeout_s=180.0, say=say
+        tmp_path, Parts(), faults, 20_000, spawn=spawn, rate=180.0, timeout_s=180.0, say=say
     )
     assert verdict.repeated_share < 0.05
 

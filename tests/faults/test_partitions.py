@@ -1,10 +1,9 @@
 """Partitions between device and broker, broker and bridge, bridge and Pub/Sub: nothing is lost, and
 live events come soon after they heal, also while a backlog waits."""
 
-import os
 import random
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,15 +12,12 @@ import pytest
 
 from device.messaging.sqlite_outbox import SqliteOutbox
 from device.wire.bodies import ClockAnchor
-from tests.faults.chain import MODULES
 from tests.faults.delivering import draft
 from tests.faults.lines import HOWS, LINKS, Healing, Line, Middle, Partition
 from tests.kit.history import Verdict, compare
-from tests.kit.nursery import Nursery
 from tests.kit.processes import Spawn
 from tests.kit.waiting import pause, wait_until
 
-SEED = int(os.environ.get("LOOKOUT_FAULT_SEED") or random.SystemRandom().randrange(1, 10**6))
 LINES = 10
 SOON_S = 5.0
 LIVE_S = 2.0
@@ -29,35 +25,22 @@ BACKLOG = 100_000
 WATCHED_S = 12.0
 
 
-@pytest.fixture
-def spawn() -> Iterator[Spawn]:
-    with Nursery(MODULES) as nursery:
-        yield nursery.spawn
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    def say(words: str) -> None:
-        with capsys.disabled():
-            os.write(1, f"\n    {words}".encode())
-
-    say(f"LOOKOUT_FAULT_SEED={SEED}")
-    return say
-
-
 def plan(chance: random.Random) -> list[list[Partition]]:
-    """For each line one partition of each link: thirty, from 1 to 20 s, each kind six times."""
+    """For each line one partition of each link: thirty, from 1 to 20 s, each kind six times; no
+    line has much more to suffer than another."""
     count = LINES * len(LINKS)
     seconds = [1.0 + 19.0 * (each + chance.random()) / count for each in range(count)]
     hows = [HOWS[each % len(HOWS)] for each in range(count)]
-    chance.shuffle(seconds)
     chance.shuffle(hows)
     plans = []
-    for _ in range(LINES):
-        links = list(LINKS)
-        chance.shuffle(links)
+    for number in range(LINES):
+        mine = [seconds[number], seconds[2 * LINES - 1 - number], seconds[2 * LINES + number]]
+        chance.shuffle(mine)
         plans.append(
-            [Partition(link=link, how=hows.pop(), seconds=seconds.pop()) for link in links]
+            [
+                Partition(link=link, how=hows.pop(), seconds=mine.pop())
+                for link in chance.sample(LINKS, len(LINKS))
+            ]
         )
     return plans
 
@@ -75,9 +58,9 @@ def drain(lines: list[Line], middle: Middle) -> Verdict:
 
 
 def test_thirty_partitions_lose_nothing_and_live_events_come_soon_after_each(
-    tmp_path: Path, say: Callable[[str], None], spawn: Spawn
+    tmp_path: Path, seed: int, say: Callable[[str], None], spawn: Spawn
 ) -> None:
-    plans = plan(random.Random(SEED))
+    plans = plan(random.Random(seed))
     with ExitStack() as exits:
         middle = Middle(tmp_path, exits, spawn)
         lines = [
@@ -112,29 +95,34 @@ def test_thirty_partitions_lose_nothing_and_live_events_come_soon_after_each(
     assert healings[-1].first_s <= SOON_S
 
 
-def prefill(folder: Path, registry: str, device: str) -> None:
+def prefill(folder: Path, registry: str, device: str, count: int) -> None:
     """A run that has left so many events behind."""
     folder.mkdir(parents=True)
     with closing(SqliteOutbox(folder / "outbox.db", device, registry, 100_000_000)) as outbox:
-        for first in range(0, BACKLOG, 5000):
+        for first in range(0, count, 5000):
             outbox.append_all([draft(ClockAnchor(step_s=float(first + n))) for n in range(5000)])
 
 
-def test_a_live_event_does_not_wait_behind_a_hundred_thousand(
-    tmp_path: Path, say: Callable[[str], None], spawn: Spawn
+def watch_backlog(
+    folder: Path,
+    spawn: Spawn,
+    say: Callable[[str], None],
+    backlog: int,
+    partition: Partition,
+    watched_s: float,
+    options: Sequence[str] = (),
 ) -> None:
-    chance = random.Random(SEED)
-    prefill(tmp_path / "box", "home-box", "box")
+    """A partition while a backlog waits; then live events beside it, for so long."""
+    prefill(folder / "box", "home-box", "box", backlog)
     with ExitStack() as exits:
-        middle = Middle(tmp_path, exits, spawn)
-        line = Line(tmp_path, exits, spawn, middle, "box", ["--rate", "10"])
+        middle = Middle(folder, exits, spawn)
+        line = Line(folder, exits, spawn, middle, "box", ["--rate", "10", *options])
         line.device.note()
         wait_until(line.is_up, "events arrive", 60.0)
-        healing = line.suffer(
-            Partition(link="device-broker", how="silent", seconds=chance.uniform(2.0, 6.0))
-        )
+        healing = line.suffer(partition)
+        assert healing.first_s <= SOON_S, f"live only after {healing.first_s:.1f} s"
         known = len(middle.consumer.handed)
-        pause(WATCHED_S)
+        pause(watched_s)
         waiting = line.device.waiting()
         run = line.device.newest_run()
         waits_s = [
@@ -149,13 +137,37 @@ def test_a_live_event_does_not_wait_behind_a_hundred_thousand(
         gone = line.device.committed.ids - line.device.committed.waiting
         wait_until(lambda: not middle.consumer.missing(gone), "what has left the outbox", 30.0)
         verdict = compare(committed, middle.consumer.handed)
+    assert not verdict.faults, "; ".join(verdict.faults)
+    assert waiting > backlog // 2, "too little was waiting to prove anything"
+    assert len(waits_s) > 5 * watched_s, "too few live events"
     say(
-        f"live after {healing.first_s:.2f} s; {sent / WATCHED_S:.0f} events/s with {waiting} "
+        f"live after {healing.first_s:.2f} s; {sent / watched_s:.0f} events/s with {waiting} "
         f"waiting; {len(waits_s)} live ones took median {statistics.median(waits_s):.2f} s, "
         f"most {max(waits_s):.2f} s"
     )
-    assert waiting > BACKLOG // 2, "too little was waiting to prove anything"
-    assert len(waits_s) > 5 * WATCHED_S, "too few live events"
-    assert not verdict.faults, "; ".join(verdict.faults)
-    assert healing.first_s <= SOON_S
-    assert max(waits_s) <= LIVE_S
+    assert max(waits_s) <= LIVE_S, f"a live event took {max(waits_s):.1f} s"
+
+
+def refusing(seconds: float) -> Partition:
+    return Partition(link="device-broker", how="refusing", seconds=seconds)
+
+
+def test_a_live_event_does_not_wait_behind_a_hundred_thousand(
+    tmp_path: Path, say: Callable[[str], None], spawn: Spawn
+) -> None:
+    watch_backlog(tmp_path, spawn, say, BACKLOG, refusing(8.0), WATCHED_S)
+
+
+BROKEN = {
+    "waits-a-minute": (refusing(8.0), "live only after"),
+    "oldest-first": (refusing(1.0), "not within .* events after"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_device_that_is_broken_on_purpose_goes_red(
+    name: str, tmp_path: Path, spawn: Spawn
+) -> None:
+    partition, found_out = BROKEN[name]
+    with pytest.raises(AssertionError, match=found_out):
+        watch_backlog(tmp_path, spawn, lambda _: None, 10_000, partition, 4.0, ["--double", name])

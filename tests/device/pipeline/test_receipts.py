@@ -285,6 +285,36 @@ def test_a_broker_that_forgot_what_it_had_taken_gets_it_again() -> None:
     assert stage.sent == [1, 1]
 
 
+def test_a_receipt_that_was_lost_with_its_connection_is_missed_soon_and_only_once() -> None:
+    stage = Stage()
+    stage.report(*range(WINDOW))
+    stage.turn(4)
+    for _ in range(3):
+        stage.uplink.drop()
+        stage.turn(1)
+        stage.uplink.let_in()
+        stage.turn(2)
+        stage.turn(8, step_s=1.0)
+        # A line that comes and goes does not send all of it again each time.
+        assert stage.sent.count(1) == 2
+
+
+def test_a_backlog_goes_on_soon_after_a_connection_that_lost_its_receipts() -> None:
+    """Its places are full of events whose receipts were lost."""
+    stage = Stage()
+    stage.report(*range(40))
+    stage.turn(4)
+    lost = len(stage.sent)
+    stage.uplink.drop()
+    stage.turn(1)
+    stage.uplink.let_in()
+    stage.turn(4)
+    stage.turn(7, step_s=1.0)
+    for _ in range(25):
+        stage.receive(*ranges_of(sorted(set(stage.sent[lost:]))))
+    assert stage.left == []
+
+
 def test_ten_minutes_without_a_receipt_say_what_to_do() -> None:
     stage = Stage()
     stage.turn(4)
