@@ -75,6 +75,15 @@ class DemoBroker:
             self.close()
             raise
 
+    def check(self) -> None:
+        """Raises TransientError: it has ended by itself."""
+        code = self._process.poll()
+        if code is not None:
+            raise TransientError(
+                f"the demo's broker ({self.name}) ended by itself with code {code}; its last "
+                f"words: {self._last_words()}"
+            )
+
     def close(self) -> None:
         """End the broker; may be called twice."""
         if self._process.poll() is None:
@@ -96,11 +105,14 @@ class DemoBroker:
             with suppress(OSError), socket.create_connection((HOST, self.port), timeout=0.2):
                 return
             pause.wait(0.05)
-        told = self._log_path.read_text(errors="replace").strip().splitlines()[-3:]
         raise TransientError(
-            f"the demo's broker ({self.name}) does not start: {' / '.join(told) or 'no word'}; "
+            f"the demo's broker ({self.name}) does not start: {self._last_words()}; "
             "want a machine that lets it listen on 127.0.0.1"
         )
+
+    def _last_words(self) -> str:
+        told = self._log_path.read_text(errors="replace").strip().splitlines()[-3:]
+        return " / ".join(told) or "no word"
 
 
 def free_port() -> int:

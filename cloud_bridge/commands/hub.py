@@ -20,7 +20,7 @@ from cloud_bridge.commands.bridge import (
 )
 from cloud_bridge.commands.options import HUB_CONFIG
 from cloud_bridge.commands.providing import provide
-from cloud_bridge.commands.screen import complain, say
+from cloud_bridge.commands.screen import complain
 from cloud_bridge.config import Config, HubConfig
 from cloud_bridge.errors import ConfigError, ExitCode, OutputError
 from cloud_bridge.instance_lock import InstanceLock
@@ -139,7 +139,7 @@ def serve(
         provide(config.pubsub.project, hub.address, hub.keep_days)
         bridge = assembly.make_bridge(config, exits, parts)
         say_start(config)
-        say(f"hub: Pub/Sub on {hub.address}, project {config.pubsub.project}")
+        log.info("hub serves Pub/Sub on=%s project=%s", hub.address, config.pubsub.project)
         watched = _Watched(bridge, pubsub)
         bridge.health.write(watched.now())  # from now on it has room, whatever fills the disk
         was_asked = supervise(bridge.workers, bridge.stop, watched.tick, stop_signal_within)

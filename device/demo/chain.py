@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from device.commands.screen import complain
-from device.demo.parts import Parts
+from device.demo.parts import Parts, StoppedError
 from device.demo.settings import FarEnd, Scene
 from device.demo.watching import Lines, read_events, subscriber
 from device.demo_broker import HOST
@@ -96,5 +96,6 @@ def _remove(scene: Scene, parts: Parts) -> None:
     try:
         words = ("provision", *_where(scene), "--remove", "--yes")
         parts.run("removal", CLOUD, *words, within_s=READY_WITHIN_S)
-    except LookoutError as exc:
-        complain(f"not deleted: {exc}; please run: {_removal(scene)}")
+    except (LookoutError, StoppedError) as exc:
+        why = str(exc) or "it was not waited for"
+        complain(f"not deleted: {why}; please run: {_removal(scene)}")

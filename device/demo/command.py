@@ -22,7 +22,7 @@ from device.commands.screen import complain, say, say_json
 from device.demo.chain import start_chain
 from device.demo.parts import Parts, StoppedError
 from device.demo.settings import LOCAL_PROJECT, PICTURES, FarEnd, Scene
-from device.demo.watching import Lines, watch_box, watch_pins
+from device.demo.watching import Line, Lines, watch_box, watch_pins
 from device.demo_broker import HOST, DemoBroker
 from device.errors import ConfigError, ExitCode, TransientError
 
@@ -168,7 +168,7 @@ def _show_chain(
     closing.callback(parts.close)
     scene = start_chain(scene, parts, lines, closing, tell)
     scene.box_file.write_text(scene.box_settings())
-    box = parts.start("box", "device.main", "run", "--config", str(scene.box_file))
+    parts.start("box", "device.main", "run", "--config", str(scene.box_file))
     delivery = "broker" if scene.far_end is FarEnd.BROKER else "receipts"
     tell("box", f'lookout run, delivery = "{delivery}"; no port')
     tell("pictures", ", ".join(sorted(each.stem for each in PICTURES.glob("*.jpg"))))
@@ -180,28 +180,40 @@ def _show_chain(
         say(f"of {whose} receives. Ctrl-C ends it.")
         for target in (watch_box, watch_pins):
             Thread(target=target, args=(scene.folder, lines, watching), daemon=True).start()
+    _print_lines(arguments, lines, broker, parts, received)
+
+
+def _print_lines(
+    arguments: argparse.Namespace,
+    lines: Lines,
+    broker: DemoBroker,
+    parts: Parts,
+    received: _Received,
+) -> None:
+    """Until the time is over, or the person ends it; raises when a part has ended by itself."""
     clock = assembly.system_clock()
     end_ns = clock.monotonic_ns() + round(FIRST_EVENT_WITHIN_S * 1e9)
     while not parts.stop.is_set():
-        try:
-            source, words, event = lines.get(timeout=0.1)
-        except Empty:
-            source, words, event = "", "", {}
-        now_ns = clock.monotonic_ns()
-        if source == "event":
-            if not received.is_new(event["id"]):
-                continue
-            if len(received.ids) == 1 and arguments.seconds is not None:
-                end_ns = now_ns + round(arguments.seconds * 1e9)
-        if arguments.json and source == "event":
-            say_json(event)
-        elif source and not arguments.json:
-            say(f"{source:<10} {words}")
+        with suppress(Empty):
+            line = lines.get(timeout=0.1)
+            is_first = line.source == "event" and not received.ids
+            if line.source != "event" or received.is_new(line.event["id"]):
+                _print_line(line, as_json=arguments.json)
+            if is_first and arguments.seconds is not None:
+                end_ns = clock.monotonic_ns() + round(arguments.seconds * 1e9)
+        broker.check()
         parts.check()
-        if now_ns >= end_ns and (arguments.seconds is not None or not received.ids):
-            if not received.ids:
-                raise TransientError(
-                    f"no event came within {FIRST_EVENT_WITHIN_S:.0f} s; the box says: "
-                    f"{box.last_words}"
-                )
+        is_over = clock.monotonic_ns() >= end_ns
+        if is_over and not received.ids:
+            raise TransientError(
+                f"no event came within {FIRST_EVENT_WITHIN_S:.0f} s\n{parts.last_words()}"
+            )
+        if is_over and arguments.seconds is not None:
             return
+
+
+def _print_line(line: Line, *, as_json: bool) -> None:
+    if not as_json:
+        say(f"{line.source:<10} {line.words}")
+    elif line.source == "event":
+        say_json(line.event)

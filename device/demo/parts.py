@@ -106,6 +106,10 @@ class Parts:
                     f"{part.last_words}"
                 )
 
+    def last_words(self) -> str:
+        """Of each part."""
+        return "\n".join(f"{part.name} says: {part.last_words}" for part in self._running)
+
     def wait_for(self, fact: Callable[[], object], part: Part, within_s: float) -> None:
         """Until `fact()` is true.
 

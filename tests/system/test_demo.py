@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from device.wire.events import decode, encode
+from tests.kit.leftovers import processes_of
 from tests.kit.pubsub_clients import Pubsub
 from tests.kit.pubsub_server import PubsubServer
 from tests.tools import REPOSITORY, require_tool
@@ -40,19 +41,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if demo.poll() is None:
             demo.terminate()
         demo.communicate(timeout=60)
-
-
-def processes_of(folder: Path) -> dict[int, str]:
-    """Command lines that name a file below `folder`, by process id."""
-    found = {}
-    for each in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = each.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in words:
-            found[int(each.parent.name)] = words
-    return found
 
 
 def read_until(demo: "subprocess.Popen[str]", wanted: dict[str, str]) -> list[str]:

@@ -16,12 +16,14 @@ from cloud_bridge.config import HUB_PROJECT
 from cloud_bridge.forward.sqlite_dead_letters import SqliteDeadLetters
 from cloud_bridge.ports import Letter
 from device.wire.downward import decode_command, decode_desired
-from tests.kit.bridge import RUN, collect, event_payload
+from tests.kit.bridge import EVENTS as TOPIC_OF_EVENTS
+from tests.kit.bridge import RUN, BridgeProcess, collect, event_payload, make_topics
 from tests.kit.broker import Broker
 from tests.kit.devices import Device
 from tests.kit.full_disk import SmallDisk
 from tests.kit.hub import EVENTS, STATES, HubProcess
 from tests.kit.pubsub_clients import Pubsub
+from tests.kit.pubsub_server import PubsubServer
 from tests.kit.subscriber import Subscriber
 from tests.kit.trust import run_cloud
 from tests.kit.waiting import wait_until
@@ -170,6 +172,22 @@ def test_a_second_hub_a_bridge_and_a_second_pubsub_are_kept_out(scene: Scene) ->
     taken = hub.command("hub")
     assert taken.returncode == 75
     assert "another [hub] port" in taken.stderr
+
+
+def test_a_bridge_takes_over_what_waits_for_a_hub(scene: Scene) -> None:
+    hub = scene.hub()
+    assert hub.stop() == 0
+    scene.device.publish(TOPIC, [event_payload(seq) for seq in range(1, 101)])
+    with PubsubServer(scene.folder / "elsewhere") as server, Pubsub(server.host) as pubsub:
+        make_topics(pubsub)
+        subscription = pubsub.subscription(TOPIC_OF_EVENTS)
+        with BridgeProcess(scene.folder / "bridge", scene.broker.port, server.host):
+            collect(pubsub, subscription, ids(*range(1, 101)))
+    for each in (hub.data_dir / "pubsub").glob("pubsub.db*"):
+        each.write_bytes(b"damaged" * 1000)
+    said = hub.command("hub")
+    assert said.returncode == 73
+    assert "pubsub.db: file is not a database" in said.stderr
 
 
 def test_a_disk_that_is_full_is_told_and_nothing_is_lost(scene: Scene) -> None:
