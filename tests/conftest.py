@@ -17,11 +17,13 @@ SLOW = (
     "device/bundles/test_trial.py",
     "device/camera/test_rtsp.py",
     "device/commands",
+    "device/demo",
     "device/messaging/test_paho_limits.py",
     "device/pipeline/test_deliver_faults.py",
     "device/pipeline/test_deliver_interleaved.py",
     "device/pipeline/test_tuning.py",
     "device/test_appliance.py",
+    "device/test_demo_broker.py",
     "device/test_workers.py",
 )
 
@@ -56,6 +58,7 @@ CLOUD = (
     "system/test_hub.py",
     "system/test_local_pubsub.py",
     "system/test_trust.py",
+    "system/test_trusted_chain.py",
 )
 
 
