@@ -100,7 +100,7 @@ class Pubsub:
     ) -> list[str]:
         """Their ids, once the server has answered for all."""
         futures = [self.publisher.publish(topic, body, **(attributes or {})) for body in bodies]
-        return [future.result(timeout=20.0) for future in futures]
+        return [future.result(timeout=60.0) for future in futures]
 
     def publish_at_once(self, topic: str, messages: Sequence[Mapping[str, object]]) -> list[str]:
         """One bare call: the publishing client would batch, refuse or split by itself."""
