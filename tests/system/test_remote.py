@@ -83,7 +83,8 @@ def test_every_event_is_stored_whatever_becomes_of_receipts_and_connections(
             count = len(bridge.stored)
             wait_until(lambda: len(bridge.stored) >= count + 10, "events come")  # noqa: B023
             run = status(box)["run"]
-            bridge.forge(encode_receipt(Receipt(run=run, ok=[(1, 10**18)])))
+            # Beyond all that was sent: one over an event on its way would be a receipt like any other.
+            bridge.forge(encode_receipt(Receipt(run=run, ok=[(10**6, 10**18)])))
             bridge.forge(encode_receipt(Receipt(run="99-0badcafe", ok=[(1, 50)])))
             bridge.forge(b"no receipt" * outage)
             broker.kill() if outage % 2 else broker.stop()
@@ -98,8 +99,7 @@ def test_every_event_is_stored_whatever_becomes_of_receipts_and_connections(
             found = status(box)
             return bool(found["waiting"] == 0 and found["last_seq"] <= len(bridge.stored))
 
-        # An event that was sent four times is waited for up to 200 s, and then sent again.
-        wait_until(all_arrived, "everything is stored and the outbox empty", timeout_s=420.0)
+        wait_until(all_arrived, "everything is stored and the outbox empty", timeout_s=300.0)
         final = status(box)
         assert box.stop() == 0
         stored = bridge.stored
