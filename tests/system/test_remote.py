@@ -83,7 +83,7 @@ def test_every_event_is_stored_whatever_becomes_of_receipts_and_connections(
             count = len(bridge.stored)
             wait_until(lambda: len(bridge.stored) >= count + 10, "events come")  # noqa: B023
             run = status(box)["run"]
-            # Beyond all that was sent: one over an event on its way would be a receipt like any other.
+            # Beyond all that was sent: over an event on its way it would be a receipt.
             bridge.forge(encode_receipt(Receipt(run=run, ok=[(10**6, 10**18)])))
             bridge.forge(encode_receipt(Receipt(run="99-0badcafe", ok=[(1, 50)])))
             bridge.forge(b"no receipt" * outage)
