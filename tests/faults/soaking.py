@@ -97,7 +97,7 @@ def soak(
         exits.callback(future.cancel)
         bridges = {"bridge": enter(BridgeProcess(folder / "bridge", broker.port, server.host))}
         if has_leaks:
-            more = {"mqtt": 'client_id = "leaky"\n'}
+            more = {"mqtt": 'client_id = "leaky-bridge"\n'}
             bridges["leaky bridge"] = enter(
                 BridgeProcess(folder / "leaky-bridge", broker.port, server.host, more, LEAKY_BRIDGE)
             )
