@@ -48,9 +48,6 @@ class Retrying:
     def is_ended(self) -> bool:
         return self._stop.is_set()
 
-    def count(self, what: str) -> None:
-        self._reporter.add(what)
-
     def call(self, action: Callable[[], None]) -> None:
         """Raises RejectedError of the action, and EndedError."""
         failures = 0

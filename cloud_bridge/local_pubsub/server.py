@@ -179,5 +179,4 @@ async def _repeat(work: Callable[[], Awaitable[None]], every_s: float) -> None:
         except RefusedError as refusal:
             log.warning("upkeep failed, tried again in_s=%.1f: %s", every_s, refusal)
         except Exception:
-            # Else leases would never end again, and nobody would know.
             log.exception("upkeep died, starts again in_s=%.1f", every_s)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cloud_bridge.downlink.reading import attributes_of
 from cloud_bridge.local_pubsub.server import LocalPubsub
+from tests.kit import receipts
 from tests.kit.bridge import (
     DOWNLINK,
     EVENTS,
@@ -130,27 +131,11 @@ class GrpcStage:
 
     @property
     def receipted(self) -> set[int]:
-        return {
-            seq
-            for receipt in self._receipts()
-            for first, last in receipt["ok"]
-            for seq in range(first, last + 1)
-        }
+        return receipts.confirmed(self.listener)
 
     @property
     def refused(self) -> dict[int, str]:
-        return {
-            each["seq"]: each["reason"]
-            for receipt in self._receipts()
-            for each in receipt["refused"]
-        }
-
-    def _receipts(self) -> list[dict[str, Any]]:
-        return [
-            json.loads(message.payload)
-            for message in self.listener.messages
-            if message.topic.endswith("/receipts")
-        ]
+        return receipts.refused(self.listener)
 
     @property
     def commands(self) -> list[str]:

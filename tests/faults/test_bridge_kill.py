@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.bridge_doubles import DOUBLES
+from tests.kit import receipts
 from tests.kit.bridge import EVENTS, RUN, BridgeProcess, collect, event_payload, make_topics
 from tests.kit.broker import Broker
 from tests.kit.devices import Device
@@ -53,12 +54,7 @@ class Scene:
 
     @property
     def receipted(self) -> set[int]:
-        return {
-            seq
-            for message in self.listener.messages
-            for first, last in json.loads(message.payload)["ok"]
-            for seq in range(first, last + 1)
-        }
+        return receipts.confirmed(self.listener)
 
     def sent_to_bridge(self) -> int:
         """Messages that the broker has handed to the bridge, ever."""

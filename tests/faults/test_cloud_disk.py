@@ -17,6 +17,7 @@ from google.api_core.exceptions import ServiceUnavailable
 from cloud_bridge.downlink.reading import attributes_of
 from cloud_bridge.local_pubsub.server import LocalPubsub
 from device.wire.downward import DesiredSettings, encode_down
+from tests.kit import receipts
 from tests.kit.bridge import (
     DOWNLINK,
     EVENTS,
@@ -124,25 +125,13 @@ class Scene:
         ids = {f"garden:1-9f2c1a7b:{seq}" for seq in seqs}
         collect(self.pubsub, self.subscription, ids, timeout_s)
 
-    def _receipts(self) -> list[dict[str, Any]]:
-        return [
-            json.loads(message.payload)
-            for message in self.listener.messages
-            if message.topic.endswith("/receipts")
-        ]
-
     @property
     def receipted(self) -> set[int]:
-        return {
-            seq
-            for receipt in self._receipts()
-            for first, last in receipt["ok"]
-            for seq in range(first, last + 1)
-        }
+        return receipts.confirmed(self.listener)
 
     @property
     def refused(self) -> set[int]:
-        return {each["seq"] for receipt in self._receipts() for each in receipt["refused"]}
+        return set(receipts.refused(self.listener))
 
     def acknowledged(self) -> int:
         return self.broker.log_path.read_text(errors="replace").count(

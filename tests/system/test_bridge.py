@@ -29,6 +29,7 @@ from tests.kit.devices import Device
 from tests.kit.google_emulator import GoogleEmulator, find_emulator
 from tests.kit.pubsub_clients import Pubsub
 from tests.kit.pubsub_server import PubsubServer
+from tests.kit.receipts import confirmed, ids
 from tests.kit.subscriber import Subscriber
 from tests.kit.waiting import wait_until
 from tests.tools import absent, require_tool
@@ -63,19 +64,6 @@ class Chain:
 def chain(tmp_path: Path) -> Iterator[Chain]:
     with ExitStack() as exits:
         yield Chain(tmp_path, exits)
-
-
-def confirmed(listener: Subscriber) -> set[int]:
-    return {
-        seq
-        for message in listener.messages
-        for first, last in json.loads(message.payload).get("ok", [])
-        for seq in range(first, last + 1)
-    }
-
-
-def ids(*seqs: int) -> set[str]:
-    return {f"garden:{RUN}:{seq}" for seq in seqs}
 
 
 def test_events_arrive_with_receipts_and_sigterm_ends_it_soon(chain: Chain) -> None:

@@ -24,6 +24,7 @@ from tests.kit.full_disk import SmallDisk
 from tests.kit.hub import EVENTS, STATES, HubProcess
 from tests.kit.pubsub_clients import Pubsub
 from tests.kit.pubsub_server import PubsubServer
+from tests.kit.receipts import confirmed, ids
 from tests.kit.subscriber import Subscriber
 from tests.kit.trust import run_cloud
 from tests.kit.waiting import wait_until
@@ -58,19 +59,6 @@ class Scene:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     with ExitStack() as exits:
         yield Scene(tmp_path, exits)
-
-
-def confirmed(listener: Subscriber) -> set[int]:
-    return {
-        seq
-        for message in listener.messages
-        for first, last in json.loads(message.payload).get("ok", [])
-        for seq in range(first, last + 1)
-    }
-
-
-def ids(*seqs: int) -> set[str]:
-    return {f"garden:{RUN}:{seq}" for seq in seqs}
 
 
 def test_a_fresh_folder_is_all_it_needs(scene: Scene) -> None:
