@@ -116,7 +116,7 @@ class Line:
         """Whether its first events have arrived."""
         return any(each.event_id.startswith(f"{self.name}:") for each in self._consumer.handed)
 
-    def suffer(self, partition: Partition) -> Healing:
+    def suffer(self, partition: Partition, within_s: float = HEALED_WITHIN_S) -> Healing:
         """One partition, until events that are made after it arrive."""
         line = self.links[partition.link]
         match partition.how:
@@ -144,7 +144,7 @@ class Line:
             )
             return bool(found)
 
-        wait_until(has_come, f"events after {partition}", HEALED_WITHIN_S, every_s=0.05)
+        wait_until(has_come, f"events after {partition}", within_s, every_s=0.05)
         first_ns = min(each.arrived_ns for each in found) - healed_ns
         return Healing(
             partition=partition,
