@@ -17,7 +17,6 @@ from cloud_bridge.errors import BlockedError, RejectedError, TransientError
 from cloud_bridge.google_client import make_publisher_client, translated
 from cloud_bridge.ports import OutMessage
 
-_Message: Any = types.PubsubMessage.pb()
 _Request: Any = types.PublishRequest.pb()
 
 
@@ -48,10 +47,7 @@ class GooglePublisher:
 
     def publish(self, topic: str, messages: Sequence[OutMessage]) -> None:
         try:
-            request = _Request(
-                topic=topic,
-                messages=[_Message(data=body, attributes=each) for body, each in messages],
-            )
+            request = _request(topic, messages)
         except (UnicodeError, ValueError, TypeError) as exc:
             raise RejectedError(f"it is no message for Pub/Sub: {exc}") from exc
         with translated(f"publishing to {topic}"):
@@ -81,6 +77,17 @@ class GooglePublisher:
     def close(self) -> None:
         self._client.stop()
         self._client.transport.close()
+
+
+def _request(topic: str, messages: Sequence[OutMessage]) -> Any:  # noqa: ANN401 - the library's own
+    """Filled in place: messages and attributes as arguments would be copied, at three times the
+    cost."""
+    request = _Request(topic=topic)
+    for body, attributes in messages:
+        message = request.messages.add(data=body)
+        for name, value in attributes.items():
+            message.attributes[name] = value
+    return request
 
 
 def _first_of(pages: Any) -> Iterator[str]:  # noqa: ANN401 - the library's own

@@ -215,9 +215,11 @@ def _other_attributes(envelope: dict[str, Any]) -> dict[str, str]:
     if len(envelope) > MEMBERS_AT_MOST:
         raise WireError(f"{len(envelope)} members: want at most {MEMBERS_AT_MOST}")
     found: dict[str, str] = {}
-    for name, value in envelope.items():
-        if name in OWN_MEMBERS or not _ATTRIBUTE_NAME.fullmatch(name):
+    others = [name for name in envelope if name not in OWN_MEMBERS]
+    for name in others:
+        if not _ATTRIBUTE_NAME.fullmatch(name):
             continue
+        value = envelope[name]
         match value:
             case bool():
                 text = "true" if value else "false"
