@@ -1,9 +1,9 @@
 """paho's client with its socket read and written in large pieces.
 
 paho reads a packet in at least three calls of `recv`, and sends each acknowledgement alone; the
-bridge reads what the kernel has and sends all acknowledgements of a turn at once. Two of the methods
-that this rests on are paho's own doors to its socket, the third is where it hands a message over;
-`tests/contracts/test_link.py` holds them.
+bridge reads what the kernel has and sends all acknowledgements of a turn at once. Two of the
+methods that this rests on are paho's own doors to its socket, the third is where it hands a message
+over; `tests/contracts/test_link.py` holds them.
 """
 
 import select
