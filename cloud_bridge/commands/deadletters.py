@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud_bridge import assembly
-from cloud_bridge.commands.options import add_config
+from cloud_bridge.commands.options import add_config, whole_number
 from cloud_bridge.commands.screen import complain, say
 from cloud_bridge.config import Config
 from cloud_bridge.errors import BlockedError, ExitCode, RejectedError, TransientError
@@ -16,7 +16,9 @@ from cloud_bridge.settings_file import read_config
 from device.wire.errors import WireError
 from device.wire.events import time_text
 
-AT_ONCE = 200
+MOST = (1 << 63) - 1
+"""What SQLite counts to."""
+
 SHOWN_CHARACTERS = 100
 
 
@@ -29,7 +31,10 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="oldest first, with the reasons")
     listing.add_argument(
-        "--limit", type=_number, default=100, help="so many at most (default: %(default)s)"
+        "--limit",
+        type=whole_number(1, MOST, "how many, from 1"),
+        default=100,
+        help="so many at most (default: %(default)s)",
     )
     retry = actions.add_parser(
         "retry", help="send them to Pub/Sub now; those that arrive are removed"
@@ -41,15 +46,14 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action.set_defaults(run=act)
     for action in (retry, drop):
         which = action.add_mutually_exclusive_group(required=True)
-        which.add_argument("numbers", nargs="*", type=_number, metavar="NUMBER", default=[])
+        which.add_argument(
+            "numbers",
+            nargs="*",
+            type=whole_number(1, MOST, "a number from 1, as `lookout-cloud deadletters list` says"),
+            metavar="NUMBER",
+            default=[],
+        )
         which.add_argument("--all", action="store_true", help="all of them")
-
-
-def _number(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text}: want a number from 1, as `list` shows them")
-    return number
 
 
 def list_them(arguments: argparse.Namespace) -> int:
