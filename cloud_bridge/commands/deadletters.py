@@ -21,6 +21,8 @@ MOST = (1 << 63) - 1
 
 SHOWN_CHARACTERS = 100
 
+NOT_THERE = "{} of these numbers are not there; see lookout-cloud deadletters list"
+
 
 def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser(
@@ -94,14 +96,15 @@ def _retry(arguments: argparse.Namespace, config: Config, store: DeadLetters) ->
     topic = config.pubsub.topic(config.pubsub.events_topic)
     arrived: list[int] = []
     stayed: dict[int, str] = {}
-    problem: str | None = None
+    problem: BlockedError | TransientError | None = None
+    chosen = _chosen(arguments, store)
     try:
         if config.pubsub.check_subscriptions and not publisher.subscriptions(topic):
             raise BlockedError(
                 f"{topic} has no subscription, and Pub/Sub would drop them; make one first, for "
                 "example with lookout-cloud provision"
             )
-        for each in _chosen(arguments, store):
+        for each in chosen:
             try:
                 publisher.publish(topic, [read_again(reader, each).message])
             except (WireError, RejectedError) as exc:
@@ -111,20 +114,31 @@ def _retry(arguments: argparse.Namespace, config: Config, store: DeadLetters) ->
             store.remove([each.number])
             arrived.append(each.number)
     except (BlockedError, TransientError) as exc:
-        problem = str(exc)
+        problem = exc
     finally:
         publisher.close()
+    unknown = _unknown(arguments, len(chosen))
     if arguments.json:
-        said: dict[str, Any] = {"arrived": arrived, "stayed": stayed, "problem": problem}
+        said: dict[str, Any] = {
+            "arrived": arrived,
+            "stayed": stayed,
+            "unknown": unknown,
+            "problem": None if problem is None else str(problem),
+        }
         say(json.dumps(said, ensure_ascii=False))
     else:
         say(f"{len(arrived)} arrived, {len(stayed)} stayed")
         for number, reason in stayed.items():
             say(f"{number}\t{reason}")
     if problem is not None:
-        complain(problem)
-        return ExitCode.TRY_AGAIN
-    return ExitCode.REFUSED if stayed else ExitCode.OK
+        complain(str(problem))
+    if unknown:
+        complain(NOT_THERE.format(unknown))
+    if problem is not None:
+        return problem.exit_code
+    if stayed:
+        return ExitCode.REFUSED
+    return ExitCode.FAILED if unknown else ExitCode.OK
 
 
 def read_again(reader: Reader, kept: KeptLetter) -> Any:  # noqa: ANN401 - forward.reading.Reading
@@ -143,15 +157,20 @@ def drop_them(arguments: argparse.Namespace) -> int:
         gone = store.remove([each.number for each in _chosen(arguments, store)])
     finally:
         store.close()
-    unknown = 0 if arguments.all else len(set(arguments.numbers)) - gone
+    unknown = _unknown(arguments, gone)
     if arguments.json:
         say(json.dumps({"dropped": gone, "unknown": unknown}))
     else:
         say(f"{gone} dropped")
     if unknown:
-        complain(f"{unknown} of these numbers are not there; see lookout-cloud deadletters list")
+        complain(NOT_THERE.format(unknown))
         return ExitCode.FAILED
     return ExitCode.OK
+
+
+def _unknown(arguments: argparse.Namespace, found: int) -> int:
+    """How many of the numbers that were asked for are nobody's."""
+    return 0 if arguments.all else len(set(arguments.numbers)) - found
 
 
 def _chosen(arguments: argparse.Namespace, store: DeadLetters) -> list[KeptLetter]:
