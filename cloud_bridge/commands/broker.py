@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path, PurePosixPath
 
+from cloud_bridge.commands.options import whole_number
 from cloud_bridge.commands.screen import say
 from cloud_bridge.commands.trust_options import (
     MQTTS_PORT,
@@ -102,7 +103,7 @@ def _add_settings(actions: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument(
         "--max-connections",
-        type=_connections,
+        type=whole_number(2, 65535, "how many, 2 to 65535"),
         default=MAX_CONNECTIONS,
         metavar="N",
         help="boxes, bridges and strangers at once (default: %(default)s)",
@@ -224,13 +225,6 @@ def _tell_settings(arguments: argparse.Namespace, registries: Registries, folder
     if not registries.are_alone:
         say("of several registries each box has rules: make them again after `device add`")
     say(f"copy the folder to {arguments.install_dir}: docs/mosquitto.md")
-
-
-def _connections(text: str) -> int:
-    count = int(text)
-    if not 2 <= count <= 65535:
-        raise argparse.ArgumentTypeError(f"{count} connections; want 2 to 65535")
-    return count
 
 
 def _as_json(entry: Entry) -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud_bridge import assembly
-from cloud_bridge.commands.options import add_config
+from cloud_bridge.commands.options import add_config, whole_number
 from cloud_bridge.commands.screen import complain, say
 from cloud_bridge.config import Config
 from cloud_bridge.errors import BlockedError, ExitCode, RejectedError, TransientError
@@ -16,8 +16,12 @@ from cloud_bridge.settings_file import read_config
 from device.wire.errors import WireError
 from device.wire.events import time_text
 
-AT_ONCE = 200
+MOST = (1 << 63) - 1
+"""What SQLite counts to."""
+
 SHOWN_CHARACTERS = 100
+
+NOT_THERE = "{} of these numbers are not there; see lookout-cloud deadletters list"
 
 
 def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -29,7 +33,10 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="oldest first, with the reasons")
     listing.add_argument(
-        "--limit", type=_number, default=100, help="so many at most (default: %(default)s)"
+        "--limit",
+        type=whole_number(1, MOST, "how many, from 1"),
+        default=100,
+        help="so many at most (default: %(default)s)",
     )
     retry = actions.add_parser(
         "retry", help="send them to Pub/Sub now; those that arrive are removed"
@@ -41,15 +48,14 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action.set_defaults(run=act)
     for action in (retry, drop):
         which = action.add_mutually_exclusive_group(required=True)
-        which.add_argument("numbers", nargs="*", type=_number, metavar="NUMBER", default=[])
+        which.add_argument(
+            "numbers",
+            nargs="*",
+            type=whole_number(1, MOST, "a number from 1, as `lookout-cloud deadletters list` says"),
+            metavar="NUMBER",
+            default=[],
+        )
         which.add_argument("--all", action="store_true", help="all of them")
-
-
-def _number(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 1 << 63:
-        raise argparse.ArgumentTypeError(f"{text}: want a number from 1, as `list` shows them")
-    return number
 
 
 def list_them(arguments: argparse.Namespace) -> int:
@@ -90,14 +96,15 @@ def _retry(arguments: argparse.Namespace, config: Config, store: DeadLetters) ->
     topic = config.pubsub.topic(config.pubsub.events_topic)
     arrived: list[int] = []
     stayed: dict[int, str] = {}
-    problem: str | None = None
+    problem: BlockedError | TransientError | None = None
+    chosen = _chosen(arguments, store)
     try:
         if config.pubsub.check_subscriptions and not publisher.subscriptions(topic):
             raise BlockedError(
                 f"{topic} has no subscription, and Pub/Sub would drop them; make one first, for "
                 "example with lookout-cloud provision"
             )
-        for each in _chosen(arguments, store):
+        for each in chosen:
             try:
                 publisher.publish(topic, [read_again(reader, each).message])
             except (WireError, RejectedError) as exc:
@@ -107,20 +114,31 @@ def _retry(arguments: argparse.Namespace, config: Config, store: DeadLetters) ->
             store.remove([each.number])
             arrived.append(each.number)
     except (BlockedError, TransientError) as exc:
-        problem = str(exc)
+        problem = exc
     finally:
         publisher.close()
+    unknown = _unknown(arguments, len(chosen))
     if arguments.json:
-        said: dict[str, Any] = {"arrived": arrived, "stayed": stayed, "problem": problem}
+        said: dict[str, Any] = {
+            "arrived": arrived,
+            "stayed": stayed,
+            "unknown": unknown,
+            "problem": None if problem is None else str(problem),
+        }
         say(json.dumps(said, ensure_ascii=False))
     else:
         say(f"{len(arrived)} arrived, {len(stayed)} stayed")
         for number, reason in stayed.items():
             say(f"{number}\t{reason}")
     if problem is not None:
-        complain(problem)
-        return ExitCode.TRY_AGAIN
-    return ExitCode.REFUSED if stayed else ExitCode.OK
+        complain(str(problem))
+    if unknown:
+        complain(NOT_THERE.format(unknown))
+    if problem is not None:
+        return problem.exit_code
+    if stayed:
+        return ExitCode.REFUSED
+    return ExitCode.FAILED if unknown else ExitCode.OK
 
 
 def read_again(reader: Reader, kept: KeptLetter) -> Any:  # noqa: ANN401 - forward.reading.Reading
@@ -139,15 +157,20 @@ def drop_them(arguments: argparse.Namespace) -> int:
         gone = store.remove([each.number for each in _chosen(arguments, store)])
     finally:
         store.close()
-    unknown = 0 if arguments.all else len(set(arguments.numbers)) - gone
+    unknown = _unknown(arguments, gone)
     if arguments.json:
         say(json.dumps({"dropped": gone, "unknown": unknown}))
     else:
         say(f"{gone} dropped")
     if unknown:
-        complain(f"{unknown} of these numbers are not there; see lookout-cloud deadletters list")
+        complain(NOT_THERE.format(unknown))
         return ExitCode.FAILED
     return ExitCode.OK
+
+
+def _unknown(arguments: argparse.Namespace, found: int) -> int:
+    """How many of the numbers that were asked for are nobody's."""
+    return 0 if arguments.all else len(set(arguments.numbers)) - found
 
 
 def _chosen(arguments: argparse.Namespace, store: DeadLetters) -> list[KeptLetter]:

@@ -29,6 +29,8 @@ from cloud_bridge.trust.knock import Door
 from cloud_bridge.trust.ledger import Entry
 from cloud_bridge.trust.names import check_device, check_host, check_registry
 from cloud_bridge.trust.revoking import (
+    check_broker,
+    check_list,
     evict,
     install_list,
     reload_broker,
@@ -220,6 +222,11 @@ def run_revoke(arguments: argparse.Namespace) -> int:
     certificates, lists = other_authorities(arguments.also_trust)
     with open_authority(arguments, may_make=False) as authority:
         role = role_of(authority, name, arguments.role)
+        # Before anything is revoked: that cannot be taken back, and a path may be mistyped.
+        if arguments.broker_dir is not None:
+            check_list(arguments.broker_dir / REVOKED)
+        if arguments.pid_file is not None:
+            check_broker(arguments.pid_file)
         serials = to_revoke(authority, name, role, only_old=arguments.old)
         canary = revoke(authority, serials)
         if arguments.broker_dir is not None:

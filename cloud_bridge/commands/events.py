@@ -14,7 +14,7 @@ from typing import Any
 
 from cloud_bridge import assembly
 from cloud_bridge.clocks import backoff_s
-from cloud_bridge.commands.options import default_config
+from cloud_bridge.commands.options import default_config, seconds, whole_number
 from cloud_bridge.commands.screen import complain, say
 from cloud_bridge.config import Config, PubsubConfig
 from cloud_bridge.errors import ConfigError, ExitCode, TransientError
@@ -60,8 +60,18 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="NAME",
         help="read one that is there; what was printed is acknowledged, so nobody else gets it",
     )
-    parser.add_argument("--count", type=_positive, metavar="N", help="end after N events")
-    parser.add_argument("--seconds", type=_seconds, metavar="N", help="end after so long")
+    parser.add_argument(
+        "--count",
+        type=whole_number(1, 10**15, "how many, from 1"),
+        metavar="N",
+        help="end after N events",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=seconds(1e9, "seconds, more than 0"),
+        metavar="N",
+        help="end after so long",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON: one object a line")
     parser.set_defaults(run=run)
 
@@ -167,20 +177,6 @@ def event_of(attributes: Mapping[str, str], body: bytes) -> dict[str, Any]:
         return {**members, "data": json.loads(body)}
     except ValueError:  # of UnicodeDecodeError too
         return {**members, "data_base64": base64.b64encode(body).decode()}
-
-
-def _positive(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"want 1 or more, got {text}")
-    return count
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"want seconds over 0, got {text}")
-    return seconds
 
 
 def _interrupt(_number: int, _frame: object) -> None:

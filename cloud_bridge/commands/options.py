@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 CONFIG = "/etc/lookout/bridge.toml"
@@ -24,3 +25,33 @@ def default_config() -> str:
     if named:
         return named
     return HUB_CONFIG if Path(HUB_CONFIG).exists() and not Path(CONFIG).exists() else CONFIG
+
+
+def whole_number(least: int, most: int, wish: str) -> Callable[[str], int]:
+    """For argparse. wish: what a mistaken person hears is wanted."""
+
+    def typed(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:  # of more digits than Python takes, too
+            number = least - 1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"got {text[:60]!r}; want {wish}")
+        return number
+
+    return typed
+
+
+def seconds(most_s: float, wish: str) -> Callable[[str], float]:
+    """For argparse: more than 0. wish: as above."""
+
+    def typed(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = 0.0
+        if not 0 < number <= most_s:
+            raise argparse.ArgumentTypeError(f"got {text[:60]!r}; want {wish}")
+        return number
+
+    return typed

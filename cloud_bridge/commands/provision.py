@@ -8,6 +8,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
 from cloud_bridge import assembly
+from cloud_bridge.commands.options import whole_number
 from cloud_bridge.commands.screen import say
 from cloud_bridge.commands.trust_options import Subparsers, checked
 from cloud_bridge.errors import ConfigError, ExitCode
@@ -50,7 +51,7 @@ def add_to(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument(
         "--keep-days",
-        type=int,
+        type=whole_number(1, 31, "days, 1 to 31"),
         metavar="N",
         help=f"how long a message waits for its reader, 1 to 31 (default: {KEEP_DAYS}, or what the "
         "settings of a hub say)",

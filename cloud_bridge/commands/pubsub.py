@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from cloud_bridge.commands.options import whole_number
 from cloud_bridge.commands.providing import provide
 from cloud_bridge.commands.screen import complain, say
 from cloud_bridge.config import is_loopback, reachable
@@ -41,11 +42,14 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="address to listen on (default: %(default)s); whoever reaches it may do everything",
     )
     parser.add_argument(
-        "--port", type=_port, default=8085, help="port (default: %(default)s); 0 picks a free one"
+        "--port",
+        type=whole_number(0, 65535, "a port, 0 to 65535"),
+        default=8085,
+        help="port (default: %(default)s); 0 picks a free one",
     )
     parser.add_argument(
         "--max-bytes",
-        type=_size,
+        type=whole_number(LEAST_BYTES, 10**15, f"bytes, {LEAST_BYTES} or more"),
         default=MAX_BYTES,
         metavar="N",
         help="bytes of messages on disk at most (default: %(default)s); when they are used up, "
@@ -80,20 +84,6 @@ def run(arguments: argparse.Namespace) -> int:
             if stop_signal_within(1.0):
                 return ExitCode.OK
     return ExitCode.FAILED
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is no port; want 0 to 65535")
-    return port
-
-
-def _size(text: str) -> int:
-    size_bytes = int(text)
-    if size_bytes < LEAST_BYTES:
-        raise argparse.ArgumentTypeError(f"{size_bytes} is too small; want {LEAST_BYTES} or more")
-    return size_bytes
 
 
 def _configure_log() -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cloud_bridge import assembly
 from cloud_bridge.clocks import SystemClock
-from cloud_bridge.commands.options import add_config
+from cloud_bridge.commands.options import add_config, seconds, whole_number
 from cloud_bridge.commands.screen import say
 from cloud_bridge.config import Config
 from cloud_bridge.downlink.reading import COMMAND, CONFIG, attributes_of, read
@@ -48,7 +48,7 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     config.add_argument("file", type=Path, metavar="FILE", help="TOML; an empty one takes all back")
     config.add_argument(
         "--version",
-        type=int,
+        type=whole_number(1, 10**15, "a whole number from 1 to 1000000000000000"),
         metavar="N",
         help="must be larger than the last one (default: seconds since 1970)",
     )
@@ -57,7 +57,9 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command.add_argument("verb", metavar="VERB", choices=get_args(CommandVerb), help="%(choices)s")
     command.add_argument(
         "--expires-s",
-        type=_seconds,
+        type=seconds(
+            EXPIRES_MOST_S, f"seconds, more than 0 and {EXPIRES_MOST_S:g} (seven days) at most"
+        ),
         default=EXPIRES_S,
         metavar="N",
         help="not done later than in N seconds (default: %(default)g)",
@@ -121,15 +123,6 @@ def _argument(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except (ValueError, RecursionError):
         return key, value
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= EXPIRES_MOST_S:
-        raise argparse.ArgumentTypeError(
-            f"{text} seconds; want more than 0, and {EXPIRES_MOST_S:g} (seven days) at most"
-        )
-    return seconds
 
 
 def _send(arguments: argparse.Namespace, kind: str, body: bytes, told: dict[str, Any]) -> None:

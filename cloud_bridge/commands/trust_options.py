@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
+from cloud_bridge.commands.options import whole_number
 from cloud_bridge.errors import ConfigError
 from cloud_bridge.trust.authority import Authority
 
@@ -33,7 +34,7 @@ def add_output(parser: argparse.ArgumentParser, default: str) -> None:
 def add_days(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--days",
-        type=_days,
+        type=whole_number(1, 7300, "days, 1 to 7300"),
         default=DEVICE_DAYS,
         metavar="N",
         help="days until it ends (default: %(default)s)",
@@ -88,15 +89,4 @@ def install_dir(text: str) -> PurePosixPath:
     return PurePosixPath(text)
 
 
-def port(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{number} is no port; want 1 to 65535")
-    return number
-
-
-def _days(text: str) -> int:
-    days = int(text)
-    if not 1 <= days <= 7300:
-        raise argparse.ArgumentTypeError(f"{days} days; want 1 to 7300")
-    return days
+port = whole_number(1, 65535, "a port, 1 to 65535")

@@ -54,11 +54,16 @@ def of_end(config: MqttConfig, was_connected: bool) -> str:
             f"{place(config)}: the connection was lost; if that goes on, another client may have "
             "the same client id: give each bridge a [mqtt] client_id of its own"
         )
-    hint = (
-        "it may want a client certificate: [mqtt.tls] cert_file and key_file"
-        if config.tls is not None
-        else "it may want TLS: [mqtt.tls]"
-    )
+    if config.tls is None:
+        hint = "it may want TLS: [mqtt.tls]"
+    elif config.tls.cert_file is None:
+        hint = "it may want a client certificate: [mqtt.tls] cert_file and key_file"
+    else:
+        # With TLS 1.3 the refusal comes after the handshake, and looks like this.
+        hint = (
+            f"it may refuse the certificate {config.tls.cert_file}, as one that was revoked or is "
+            "of another authority: its log says so; docs/certificates.md"
+        )
     return f"{place(config)}: it closed the connection without an answer; {hint}"
 
 

@@ -66,6 +66,11 @@ def revoke(authority: Authority, serials: Sequence[str]) -> Canary:
     return Canary(pair)
 
 
+def check_list(path: Path) -> None:
+    """Raises ConfigError: no list for the broker is there, so it is not the broker's folder."""
+    read_file(path, "want the broker's folder, which `lookout-cloud broker settings` filled")
+
+
 def install_list(authority: Authority, path: Path, others: Sequence[bytes]) -> None:
     """Where the broker reads it, with the lists of the other authorities that it trusts.
 
@@ -73,8 +78,13 @@ def install_list(authority: Authority, path: Path, others: Sequence[bytes]) -> N
         ConfigError: there is no such list: it is not the broker's folder.
         OutputError: it cannot be written.
     """
-    read_file(path, "want the broker's folder, which `lookout-cloud broker settings` filled")
+    check_list(path)
     write_file(path, b"".join([authority.revocations(), *others]), PUBLIC)
+
+
+def check_broker(pid_file: Path) -> None:
+    """Raises as `reload_broker` would; changes nothing."""
+    _signal_broker(pid_file, 0)
 
 
 def reload_broker(pid_file: Path) -> None:
@@ -84,13 +94,17 @@ def reload_broker(pid_file: Path) -> None:
         ConfigError: the file holds no process's number.
         OutputError: this user may not send it a signal.
     """
+    _signal_broker(pid_file, signal.SIGHUP)
+
+
+def _signal_broker(pid_file: Path, number: int) -> None:
     text = read_file(pid_file, "want mosquitto's pid_file").decode("ascii", "replace").strip()
     wish = "want mosquitto's pid_file, and mosquitto running"
     if not text.isdecimal() or int(text) <= 1:
         raise ConfigError(f"{pid_file} holds {text[:20]!r}, no process's number; {wish}")
     try:
-        os.kill(int(text), signal.SIGHUP)
-    except ProcessLookupError as exc:
+        os.kill(int(text), number)
+    except (ProcessLookupError, OverflowError) as exc:
         raise ConfigError(f"{pid_file}: there is no process {text}; {wish}") from exc
     except PermissionError as exc:
         raise OutputError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from device import assembly
+from device.commands.options import positive_count
 from device.commands.screen import complain, say, say_json
 from device.config import DeviceConfig
 from device.core.bundle import Bundle
@@ -39,7 +40,7 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument(
         "--top",
-        type=positive,
+        type=positive_count,
         default=5,
         metavar="N",
         help="how many labels (default: %(default)s)",
@@ -55,16 +56,8 @@ def add_runtime_options(parser: argparse.ArgumentParser) -> None:
         "--runtime", choices=RUNTIMES, default="auto", help="the TFLite runtime (default: auto)"
     )
     parser.add_argument(
-        "--threads", type=positive, default=2, metavar="N", help="default: %(default)s"
+        "--threads", type=positive_count, default=2, metavar="N", help="default: %(default)s"
     )
-
-
-def positive(text: str) -> int:
-    """For argparse: a whole number from 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {number}; want 1 or more")
-    return number
 
 
 @contextmanager

@@ -107,15 +107,21 @@ def guess_state_dir(path: Path) -> Path:
 
 def positive_seconds(text: str) -> float:
     """For argparse: a finite number over 0."""
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"want seconds over 0, got {text}")
+        raise argparse.ArgumentTypeError(f"got {text[:60]!r}; want seconds, more than 0")
     return seconds
 
 
 def positive_count(text: str) -> int:
     """For argparse: a whole number from 1."""
-    count = int(text)
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
     if count < 1:
-        raise argparse.ArgumentTypeError(f"want a number from 1, got {text}")
+        raise argparse.ArgumentTypeError(f"got {text[:60]!r}; want a whole number from 1")
     return count

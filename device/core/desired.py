@@ -82,8 +82,10 @@ def on_trial(record: TuningRecord, desired: Desired) -> TuningRecord:
 
 
 def proved(record: TuningRecord) -> TuningRecord:
-    """The trial was passed."""
-    return TuningRecord(taken=record.trial, last_version=record.last_version)
+    """The trial was passed. What was refused meanwhile came later, and is told on."""
+    return record.model_copy(
+        update={"taken": record.trial, "trial": None, "trial_ended_well": False}
+    )
 
 
 def taken_back(record: TuningRecord, reason: str) -> TuningRecord:

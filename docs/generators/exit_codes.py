@@ -29,8 +29,9 @@ _CLOUD_REMARKS = """\
 - `bridge`, `pubsub` and `hub` end with 0 when they were told to stop, and with 1 when a part of
   them could not be kept alive; whoever started them should start them again. A broker or a Pub/Sub
   that is away does not end them.
-- `deadletters retry` ends with 69 when some were refused again, `provision --check` with 1 when
-  something is not as wanted, `device revoke` with 75 while the broker still lets the revoked one in
+- `deadletters retry` ends with 69 when some were refused again, and with 1, as `drop` does, when a
+  number is nobody's. `provision --check` ends with 1 when something is not as wanted, `device
+  revoke` with 75 while the broker still lets the revoked one in
   ([certificates.md](certificates.md#revoke)).
 - `events` and `lookout demo` end with 0 on Ctrl-C: that is how they end."""
 

@@ -48,3 +48,33 @@ def test_the_cloud_side_loads_no_more_than_it_needs() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["deadletters", "list", "--limit"], "want how many, from 1"),
+        (["deadletters", "drop"], "want a number from 1"),
+        (["events", "--count"], "want how many, from 1"),
+        (["events", "--seconds"], "want seconds, more than 0"),
+        (["send", "config", "garden", "file.toml", "--version"], "want a whole number from 1"),
+        (["send", "command", "garden", "identify", "--expires-s"], "(seven days) at most"),
+        (["pubsub", "--data-dir", "here", "--port"], "want a port, 0 to 65535"),
+        (["pubsub", "--data-dir", "here", "--max-bytes"], "want bytes, 1000000 or more"),
+        (["broker", "settings", "--port"], "want a port, 1 to 65535"),
+        (["broker", "settings", "--max-connections"], "want how many, 2 to 65535"),
+        (["device", "add", "garden", "--days"], "want days, 1 to 7300"),
+        (["provision", "--project", "some-project", "--keep-days"], "want days, 1 to 31"),
+    ],
+)
+@pytest.mark.parametrize("found", ["x", "-1", "1" * 5000, "nan"])
+def test_a_wrong_number_is_told_with_what_is_wanted(
+    words: list[str], wanted: str, found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*words, found])
+    assert caught.value.code == ExitCode.USAGE
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    if not found.startswith("-"):  # argparse itself takes it for an option
+        assert f"got '{found[:60]}" in complaint
+        assert wanted in complaint

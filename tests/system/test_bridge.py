@@ -186,12 +186,23 @@ def test_dead_letters_are_listed_tried_again_and_dropped(chain: Chain) -> None:
     said = bridge.command("deadletters", "retry", "--all", "--json")
     assert said.returncode == 69
     assert len(json.loads(said.stdout)["stayed"]) == 5
+    said = bridge.command("deadletters", "retry", "4000")
+    assert (said.returncode, said.stdout) == (1, "0 arrived, 0 stayed\n")
+    assert "1 of these numbers are not there" in said.stderr
     numbers = [str(letter["number"]) for letter in listed()]
     assert bridge.command("deadletters", "drop", *numbers[:2], "--json").returncode == 0
     assert bridge.command("deadletters", "drop", numbers[0]).returncode == 1
     assert len(listed()) == 3
     assert bridge.command("deadletters", "drop", "--all").stdout == "3 dropped\n"
     assert bridge.is_running
+
+
+def test_retry_into_a_topic_without_subscription_is_refused(chain: Chain) -> None:
+    make_topics(chain.pubsub)
+    said = chain.bridge().command("deadletters", "retry", "--all", "--json")
+    assert said.returncode == 69
+    assert "has no subscription" in said.stderr
+    assert "has no subscription" in json.loads(said.stdout)["problem"]
 
 
 def test_a_letter_that_can_be_read_now_is_sent_by_retry(chain: Chain) -> None:

@@ -295,6 +295,15 @@ def test_a_pid_file_that_holds_no_broker_is_told(typed: Typed, tmp_path: Path, t
     assert "want mosquitto's pid_file" in complained
 
 
+@pytest.mark.parametrize("option", ["--pid-file", "--broker-dir"])
+def test_a_mistyped_path_revokes_nothing(typed: Typed, tmp_path: Path, option: str) -> None:
+    typed("device", "add", "garden", "--output", tmp_path / "a")
+    code, _, complained = typed("device", "revoke", "garden", option, tmp_path / "none")
+    assert code == 78
+    assert str(tmp_path / "none") in complained
+    assert "garden of home: valid" in typed("device", "list")[1]
+
+
 def test_a_broker_that_does_not_answer_is_tried_again_later(typed: Typed, tmp_path: Path) -> None:
     typed("device", "add", "garden", "--output", tmp_path / "a")
     code, _, complained = typed(

@@ -148,7 +148,7 @@ def test_settings_name_the_project_and_its_pubsub(
     [
         (["--project", "No Project"], "project 'No Project'; want"),
         (["--project", "some-project", "--bigquery", "a-b"], "dataset 'a-b'; want"),
-        (["--project", "some-project", "--keep-days", "90"], "want 1 to 31"),
+        (["--project", "some-project", "--prefix", "!"], "prefix '!'; want"),
     ],
 )
 def test_bad_input_is_one_message_and_78(

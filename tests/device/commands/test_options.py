@@ -1,10 +1,11 @@
 """Options that several commands share: a settings file is read with all that is wrong in it."""
 
+import argparse
 from pathlib import Path
 
 import pytest
 
-from device.commands.options import read_settings
+from device.commands.options import positive_count, positive_seconds, read_settings
 from device.errors import ConfigError
 
 WRONG = """\
@@ -61,3 +62,11 @@ def test_a_bundle_that_is_not_there_is_one_mistake_among_the_others(tmp_path: Pa
 def test_nothing_is_made_where_the_settings_are_only_read(tmp_path: Path) -> None:
     mistakes_in(tmp_path, WRONG)
     assert [path.name for path in tmp_path.iterdir()] == ["box.toml"]
+
+
+@pytest.mark.parametrize("found", ["x", "", "0", "-1", "nan", "1" * 5000, "\udcff"])
+def test_a_wrong_number_is_told_with_what_is_wanted(found: str) -> None:
+    for typed, wanted in ((positive_seconds, "seconds"), (positive_count, "a whole number")):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"want {wanted}") as caught:
+            typed(found)
+        assert len(str(caught.value)) < 200

@@ -40,6 +40,10 @@ def test_what_is_accepted_is_on_trial_and_then_proves_good() -> None:
     record = on_trial(GOOD, TWO)
     assert (record.in_force, record.taken, record.last_version) == (TWO, ONE, 2)
     assert proved(record) == TuningRecord(taken=TWO, last_version=2)
+    later = refused(record, 3, ["desired: report: unknown key"])
+    told_on = proved(later)
+    assert (told_on.taken, told_on.trial) == (TWO, None)
+    assert (told_on.refused_version, told_on.refused) == (3, ("desired: report: unknown key",))
 
 
 def test_a_trial_that_the_process_did_not_outlive_is_taken_back_at_the_next_start() -> None:
