@@ -45,6 +45,8 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         [*COMMAND, "--expires-s", "nan"],
         [*COMMAND, "--expires-s", "1e300"],
         [*COMMAND, "--expires-s", "-1"],
+        [*CONFIG, "--version", "0"],
+        [*CONFIG, "--version", HUGE],
         ["send", "command", "garden", "explode", "--mqtt"],
     ],
     ids=" ".join,
@@ -68,8 +70,6 @@ def test_a_number_or_a_word_that_is_none_is_a_mistake_of_the_command_line(
         (CONFIG, f"a = {'[' * 3000}{']' * 3000}", "recursion"),
         (CONFIG, f"a = '{'x' * 70_000}'", "want at most 65536"),
         (CONFIG, f"a = [{'1e15,' * 10_000}]", "want at most 65536"),
-        ([*CONFIG, "--version", "0"], "", "version"),
-        ([*CONFIG, "--version", HUGE], "", "version"),
     ],
 )
 def test_what_cannot_go_down_is_refused_before_anybody_is_asked(
