@@ -41,6 +41,8 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (`cloud_bridge.errors.ExitCode`)."""
+    # gRPC's C library would write beside our one message; it is loaded with the command.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     words = sys.argv[1:] if argv is None else list(argv)
     arguments = parser(words[0] if words else None).parse_args(words)
     try:

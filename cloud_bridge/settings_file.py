@@ -38,8 +38,8 @@ def read_config(path: Path) -> Config:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as exc:
         raise ConfigError(
-            f"{path}: no such file; name the bridge's settings with --config FILE, and see "
-            "docs/bridge.md for an example"
+            f"{path}: no such file; name the settings of the bridge or of the hub with --config "
+            "FILE: docs/bridge.md and docs/hub.md have examples"
         ) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: not UTF-8 at byte {exc.start}; want a TOML file") from exc

@@ -84,11 +84,7 @@ def add_to(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def send_config(arguments: argparse.Namespace) -> int:
-    try:
-        settings = tomllib.loads(arguments.file.read_text(encoding="utf-8-sig"))
-        json.dumps(settings)
-    except (OSError, ValueError, TypeError, RecursionError) as exc:
-        raise ConfigError(f"{arguments.file}: {exc}; want a TOML file of settings") from exc
+    settings = _read_settings(arguments.file)
     version = arguments.version
     if version is None:
         version = SystemClock().wall_ns() // 1_000_000_000
@@ -113,6 +109,23 @@ def send_command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--argument: {first_mistake(exc)}") from exc
     _send(arguments, COMMAND, encode_down(command), {"id": command.id, "expires": command.expires})
     return ExitCode.OK
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """Raises ConfigError."""
+    wish = "want a TOML file of settings: docs/remote.md"
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        json.dumps(settings)
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: not UTF-8 at byte {exc.start}; {wish}") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}; {wish}") from exc
+    except TypeError as exc:
+        raise ConfigError(f"{path}: holds a date or a time; no setting is one: {wish}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError(f"{path}: not TOML: {str(exc)[:200]}; {wish}") from exc
+    return settings
 
 
 def _argument(text: str) -> tuple[str, Any]:

@@ -163,8 +163,9 @@ class LocalPubsub:
             port = int(server.add_insecure_port(self._address))
         except RuntimeError as exc:
             raise TransientError(
-                f"cannot listen on {self._address}: {exc}; want a free port of this machine: "
-                "another --port (0 picks one), or for a hub another [hub] port"
+                f"cannot listen on {self._address}: the port is taken, or the address is not this "
+                "machine's; want a free port of this machine: another --port (0 picks one), or for "
+                "a hub another [hub] port"
             ) from exc
         return port
 

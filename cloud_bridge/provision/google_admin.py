@@ -72,7 +72,7 @@ class GoogleAdmin:
             _make(self._publisher.create_topic, topic_message(topic))
 
     def create_subscription(self, subscription: Subscription) -> None:
-        with _translated(subscription.name, subscription.table):
+        with _translated(subscription.name, subscription.table, subscription.topic):
             _make(self._subscriber.create_subscription, subscription_message(subscription))
 
     def update_subscription(self, subscription: Subscription, fields: frozenset[str]) -> None:
@@ -115,7 +115,8 @@ def _make(create: Callable[..., Any], request: Any) -> None:  # noqa: ANN401 - t
 
 
 @contextmanager
-def _translated(name: str, table: str | None = None) -> Iterator[None]:
+def _translated(name: str, table: str | None = None, topic: str | None = None) -> Iterator[None]:
+    """table, topic: what `name` is made for."""
     try:
         yield
     except (api.PermissionDenied, api.Forbidden) as exc:
@@ -139,11 +140,12 @@ def _translated(name: str, table: str | None = None) -> Iterator[None]:
             "without it, such as one without --bigquery"
         ) from exc
     except api.NotFound as exc:
-        wish = (
-            "want the project's name and its Pub/Sub API switched on"
-            if table is None
-            else f"want the table {table} first: the SQL of `lookout-cloud provision --dry-run`"
-        )
+        if table is not None:
+            wish = f"want the table {table} first: the SQL of `lookout-cloud provision --dry-run`"
+        elif topic is not None:
+            wish = f"want the topic {topic} first: `lookout-cloud provision` makes Lookout's"
+        else:
+            wish = "want the project's name and its Pub/Sub API switched on"
         raise ConfigError(f"{name}: not found ({exc.message}); {wish}") from exc
     except (api.ClientError, api.InvalidArgument) as exc:
         if isinstance(exc, api.ResourceExhausted | api.Aborted | api.Cancelled):

@@ -7,6 +7,7 @@ is no project.
 import argparse
 import importlib.util
 import os
+import re
 import secrets
 import signal
 import tempfile
@@ -21,7 +22,7 @@ from device.commands.options import add_json, positive_seconds
 from device.commands.screen import complain, say, say_json
 from device.demo.chain import start_chain
 from device.demo.parts import Parts, StoppedError
-from device.demo.settings import LOCAL_PROJECT, PICTURES, FarEnd, Scene
+from device.demo.settings import LOCAL_PROJECT, PICTURES, PROJECT_PATTERN, FarEnd, Scene
 from device.demo.watching import Line, Lines, watch_box, watch_pins
 from device.demo_broker import HOST, DemoBroker
 from device.errors import ConfigError, ExitCode, TransientError
@@ -115,7 +116,7 @@ def is_cloud_installed() -> bool:
 def choose_far_end(
     arguments: argparse.Namespace, environment: Mapping[str, str], *, has_cloud: bool
 ) -> tuple[FarEnd, str]:
-    """And the project. Raises ConfigError: Google is wanted, and cannot be spoken to."""
+    """And the project. Raises ConfigError: Google is wanted, and cannot be asked."""
     project = arguments.project
     if project is None and environment.get("GOOGLE_APPLICATION_CREDENTIALS"):
         project = environment.get("GOOGLE_CLOUD_PROJECT") or None
@@ -127,6 +128,8 @@ def choose_far_end(
         )
     if project is None or arguments.local:
         return FarEnd.LOCAL, LOCAL_PROJECT
+    if re.fullmatch(PROJECT_PATTERN, project) is None:
+        raise ConfigError(f"project {project!r}; want a project id like my-project-123")
     return FarEnd.GOOGLE, project
 
 

@@ -9,6 +9,8 @@ from device.demo_broker import HOST
 PICTURES = Path(__file__).parents[1] / "demo_pictures"
 REGISTRY, DEVICE = "demo", "demo-box"
 LOCAL_PROJECT = "lookout-demo"
+PROJECT_PATTERN = r"[a-z][a-z0-9:.-]{4,61}[a-z0-9]"
+"""What the bridge's settings take; here, so that nothing is begun with a name that is none."""
 
 
 class FarEnd(Enum):

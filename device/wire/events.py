@@ -199,5 +199,6 @@ def first_mistake(exc: Exception) -> str:
     """What is wrong first, with its place where pydantic found it."""
     if isinstance(exc, ValidationError):
         mistake = exc.errors()[0]
-        return f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}"
+        place = ".".join(map(str, mistake["loc"]))
+        return f"{place}: {mistake['msg']}" if place else mistake["msg"]
     return str(exc) or type(exc).__name__

@@ -1,3 +1,5 @@
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +50,23 @@ def test_the_cloud_side_loads_no_more_than_it_needs() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "False"
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = ["pubsub", "--data-dir", str(tmp_path), "--port", str(taken.getsockname()[1])]
+        said = subprocess.run(
+            [sys.executable, "-m", "cloud_bridge.main", *words],
+            cwd=REPOSITORY,
+            env={name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"},
+            capture_output=True,
+            text=True,
+            timeout=60.0,
+            check=False,
+        )
+    assert said.returncode == ExitCode.TRY_AGAIN
+    assert "the port is taken" in said.stderr
+    assert len(said.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def is_taken(pubsub: Pubsub) -> bool:
 def test_what_is_not_there_is_one_message(pubsub: Pubsub) -> None:
     for words, code, said in (
         (("--subscription", "absent"), ExitCode.REFUSED, "absent"),
-        (("--topic", "absent"), ExitCode.BAD_CONFIG, "not found"),
+        (("--topic", "absent"), ExitCode.BAD_CONFIG, f"want the topic {PROJECT}/topics/absent"),
     ):
         with start(pubsub, *words) as events:
             _, complaint = events.communicate(timeout=30.0)

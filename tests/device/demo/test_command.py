@@ -23,8 +23,8 @@ ENVIRONMENT = {**KEY, "GOOGLE_CLOUD_PROJECT": "my-project-123"}
         # A project alone is what many machines have set for other programs.
         ([], {"GOOGLE_CLOUD_PROJECT": "my-project-123"}, True, (FarEnd.LOCAL, LOCAL_PROJECT)),
         ([], KEY, True, (FarEnd.LOCAL, LOCAL_PROJECT)),
-        (["--project", "other"], ENVIRONMENT, True, (FarEnd.GOOGLE, "other")),
-        (["--project", "other"], {}, True, (FarEnd.GOOGLE, "other")),
+        (["--project", "other-project"], ENVIRONMENT, True, (FarEnd.GOOGLE, "other-project")),
+        (["--project", "other-project"], {}, True, (FarEnd.GOOGLE, "other-project")),
         (["--local"], ENVIRONMENT, True, (FarEnd.LOCAL, LOCAL_PROJECT)),
         (["--no-cloud"], ENVIRONMENT, True, (FarEnd.BROKER, LOCAL_PROJECT)),
         ([], {}, False, (FarEnd.BROKER, LOCAL_PROJECT)),
@@ -39,9 +39,16 @@ def test_the_far_end_is_chosen_by_words_then_by_the_environment(
 
 
 def test_a_project_that_is_asked_for_wants_the_cloud_side() -> None:
-    arguments = parser("demo").parse_args(["demo", "--project", "other"])
+    arguments = parser("demo").parse_args(["demo", "--project", "other-project"])
     with pytest.raises(ConfigError, match=r"want pip install 'lookout-appliance\[cloud\]'"):
         choose_far_end(arguments, {}, has_cloud=False)
+
+
+@pytest.mark.parametrize("project", ["", "BAD_NAME!", "a", 'x"\naddress = "127.0.0.1:1'])
+def test_a_project_that_is_none_is_refused_before_anything_starts(project: str) -> None:
+    arguments = parser("demo").parse_args(["demo", "--project", project])
+    with pytest.raises(ConfigError, match="want a project id like my-project-123"):
+        choose_far_end(arguments, {}, has_cloud=True)
 
 
 @pytest.mark.parametrize("far_end", FarEnd)

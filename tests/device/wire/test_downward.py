@@ -238,3 +238,8 @@ def test_ranges_name_each_number_and_no_other(numbers: list[int]) -> None:
     named = [seq for first, last in ranges for seq in range(first, last + 1)]
     assert named == sorted(set(numbers))
     assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(ranges))
+
+
+def test_what_is_no_json_is_told_without_an_empty_place() -> None:
+    with pytest.raises(WireError, match=r"^not a command: Invalid JSON"):
+        decode_command(b"nothing")
