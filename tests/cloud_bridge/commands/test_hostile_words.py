@@ -66,7 +66,7 @@ def test_a_number_or_a_word_that_is_none_is_a_mistake_of_the_command_line(
         ([*COMMAND, "--argument", "=1"], "", "want KEY=VALUE"),
         (["send", "command", "gar/den", "identify", "--mqtt"], "", "want letters"),
         (CONFIG, "a = inf", "found a number"),
-        (CONFIG, "a = 2026-01-01", "not JSON serializable"),
+        (CONFIG, "a = 2026-01-01", "holds a date"),
         (CONFIG, f"a = {'[' * 3000}{']' * 3000}", "recursion"),
         (CONFIG, f"a = '{'x' * 70_000}'", "want at most 65536"),
         (CONFIG, f"a = [{'1e15,' * 10_000}]", "want at most 65536"),
