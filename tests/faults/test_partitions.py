@@ -109,11 +109,12 @@ def slowest_s(name: str, handed: Sequence[Handed], healing: Healing) -> float:
     """What an event of another device took at most while one line healed."""
     from_ns = healing.healed_ns - 1_000_000_000
     until_ns = healing.healed_ns + round(healing.first_s * 1e9)
-    return max(
+    took_s = [
         (each.arrived_ns - each.made_ns) / 1e9
         for each in handed
         if each.event_id.startswith(f"{name}:") and from_ns <= each.made_ns <= until_ns
-    )
+    ]
+    return max(took_s, default=0.0)  # none: nothing excuses the line
 
 
 def prefill(folder: Path, registry: str, device: str, count: int) -> None:
